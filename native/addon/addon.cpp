@@ -1,0 +1,131 @@
+// The addon: names to functions. Fills argument records from JavaScript objects, calls the backend, turns failures into
+// JavaScript errors, and nothing else. Lengths and values were checked in TypeScript (src/ops/check.ts); here only what would
+// corrupt memory at once: that every array is a typed array of the expected element.
+
+#include <napi.h>
+
+#include <cstring>
+#include <string>
+
+#include "../cpu/blas.h"
+#include "../cpu/dispatch.h"
+#include "../cpu/pool.h"
+#include "arguments.h"
+
+namespace {
+
+struct BoundOp {
+  const OpEntry* entry;
+  const ScBackend* backend;
+};
+
+bool has_element(Kind kind, napi_typedarray_type type) {
+  return (kind == Kind::kFloats && type == napi_float32_array) || (kind == Kind::kInts && type == napi_int32_array) ||
+         (kind == Kind::kDoubles && type == napi_float64_array);
+}
+
+const char* element_name(Kind kind) {
+  return kind == Kind::kFloats ? "a Float32Array" : kind == Kind::kInts ? "an Int32Array" : "a Float64Array";
+}
+
+Napi::Error wrong(Napi::Env env, const OpEntry& op, const Field& field, const char* expected) {
+  return Napi::TypeError::New(env, std::string(op.name) + ": expected " + field.name + " to be " + expected);
+}
+
+void fill(Napi::Env env, const OpEntry& op, const Field& field, const Napi::Value& value, char* record) {
+  char* const to = record + field.offset;
+  switch (field.kind) {
+    case Kind::kFloats:
+    case Kind::kInts:
+    case Kind::kDoubles: {
+      void* elements = nullptr;
+      if (value.IsUndefined() || value.IsNull()) {
+        if (!field.optional) throw wrong(env, op, field, element_name(field.kind));
+      } else {
+        napi_typedarray_type type;
+        size_t length;
+        if (!value.IsTypedArray() ||
+            napi_get_typedarray_info(env, value, &type, &length, &elements, nullptr, nullptr) != napi_ok ||
+            !has_element(field.kind, type))
+          throw wrong(env, op, field, element_name(field.kind));
+      }
+      memcpy(to, &elements, sizeof elements);
+      return;
+    }
+    case Kind::kInt64:
+    case Kind::kInt32:
+    case Kind::kFloat:
+    case Kind::kDouble: {
+      double number;
+      if (napi_get_value_double(env, value, &number) != napi_ok) throw wrong(env, op, field, "a number");
+      if (field.kind == Kind::kInt64) {
+        const int64_t whole = static_cast<int64_t>(number);
+        memcpy(to, &whole, sizeof whole);
+      } else if (field.kind == Kind::kInt32) {
+        const int32_t whole = static_cast<int32_t>(number);
+        memcpy(to, &whole, sizeof whole);
+      } else if (field.kind == Kind::kFloat) {
+        const float single = static_cast<float>(number);
+        memcpy(to, &single, sizeof single);
+      } else {
+        memcpy(to, &number, sizeof number);
+      }
+      return;
+    }
+  }
+}
+
+Napi::Value call(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const BoundOp& bound = *static_cast<const BoundOp*>(info.Data());
+  const OpEntry& op = *bound.entry;
+  if (info.Length() < 1 || !info[0].IsObject())
+    throw Napi::TypeError::New(env, std::string(op.name) + ": expected an object of arguments");
+  alignas(16) char record[512] = {};
+  static_assert(sizeof(PolicyUpdateArgs) <= sizeof record, "the largest record fits");
+  const Napi::Object arguments = info[0].As<Napi::Object>();
+  for (const Field& field : op.fields) fill(env, op, field, arguments.Get(field.name), record);
+
+  int32_t (*function)(const void*, ScStream, ScError*);
+  memcpy(&function, reinterpret_cast<const char*>(bound.backend) + op.function_offset, sizeof function);
+  ScError error = {};
+  if (function(record, nullptr, &error) != 0)
+    throw Napi::Error::New(env, std::string(op.name) + ": " + (error.text[0] ? error.text : "failed"));
+  return env.Undefined();
+}
+
+// The ops of one backend as an object of functions.
+Napi::Object bind(Napi::Env env, const ScBackend* backend) {
+  Napi::Object ops = Napi::Object::New(env);
+  for (const OpEntry& entry : op_entries()) {
+    // Lives as long as the process, like the table it points to: a worker's environment may end while another's runs.
+    auto* bound = new BoundOp{&entry, backend};
+    ops.Set(entry.name, Napi::Function::New(env, call, entry.name, bound));
+  }
+  return ops;
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  Napi::Object backends = Napi::Object::New(env);
+  for (const ScBackend* const* backend = sc_cpu_backends(); *backend; ++backend)
+    backends.Set((*backend)->name + strlen("cpu/"), bind(env, *backend));
+  exports.Set("backends", backends);
+  exports.Set("numThreads", Napi::Function::New(env, [](const Napi::CallbackInfo& info) -> Napi::Value {
+                return Napi::Number::New(info.Env(), sc_num_threads());
+              }));
+  exports.Set("setNumThreads", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
+                sc_set_num_threads(info[0].ToNumber().Int32Value());
+              }));
+  exports.Set("blasName", Napi::Function::New(env, [](const Napi::CallbackInfo& info) -> Napi::Value {
+                const char* name = sc_blas_name();
+                return name ? Napi::String::New(info.Env(), name) : info.Env().Null();
+              }));
+  exports.Set("blasEnabled", Napi::Function::New(env, [](const Napi::CallbackInfo& info) -> Napi::Value {
+                return Napi::Boolean::New(info.Env(), sc_blas_enabled());
+              }));
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(stepcredit, init)

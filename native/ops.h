@@ -1,0 +1,445 @@
+// The contract: one argument record and one header comment per kernel. Every backend fills the same table (backend.h)
+// with functions that take these records. Nothing here knows Node, trees, configurations or losses by name.
+//
+// Shapes use one letter per dimension everywhere:
+//   T packed positions · N targets · S credit rows · V vocabulary · H hidden · R rows of a sampling or decoding batch
+// Arrays are flat, row-major, last axis contiguous. Indices are i32, offsets such as t * V are computed in 64 bits.
+// A pointer marked `opt` may be null. Pointers live on the backend's device.
+
+#ifndef STEPCREDIT_OPS_H
+#define STEPCREDIT_OPS_H
+
+#include <stdint.h>
+
+enum ScDtype : int32_t { kF32 = 0, kBf16 = 1, kF16 = 2 };
+
+// ─────────────────────────────────────────────────────────────────────────────────────────────── log-probabilities
+
+// logprobs — log-probability of every target under the policy.
+//
+//   z[t, v]     = logits[t, v] / temperature
+//   lse[t]      = log Σ_v exp(z[t, v])
+//   logprobs[n] = z[t, targets[n]] − lse[t]                        t: the row that owns n
+//   entropy[t]  = −Σ_v p[t, v] log p[t, v],  0 · (−∞) = 0          p = exp(z − lse)
+//   sum_squares[t] = Σ_v p[t, v]²
+//
+//   logits         [T, V]    f32   in
+//   target_offsets [T + 1]   i32   in     row t owns targets[target_offsets[t] … target_offsets[t + 1])
+//   targets        [N]       i32   in     0 ≤ target < V
+//   temperatures   [T]       f32   in     opt; else `temperature` for every row
+//   lse            [T]       f32   out    kept for the backward; rows without targets untouched
+//   logprobs       [N]       f32   out
+//   entropy        [T]       f32   out    opt; rows without targets untouched
+//   sum_squares    [T]       f32   out    opt; rows without targets untouched
+//
+// Traffic    one read of each row that has targets: V · sizeof(logits) each; writes 4 (T + N) bytes.
+// Numerics   f32, running maximum; the maximum's own 1 is kept apart from the rest of the sum, so that a confident
+//            target keeps its relative accuracy (log1p). A −∞ logit is masked vocabulary; a −∞ target gives −∞; an
+//            all −∞ row gives lse −∞ and NaN log-probs never: −∞. A NaN logit makes its row NaN.
+// Order      fixed reduction order inside a row; a row's bits depend on that row alone.
+// Source     Milakov & Gimelshein 2018, arXiv:1805.02867, Algorithm 3.
+struct LogprobsArgs {
+  int64_t T, N, V;
+  int32_t dtype;
+  float temperature;
+  const void* logits;
+  const int32_t* target_offsets;
+  const int32_t* targets;
+  const float* temperatures;
+  float* lse;
+  float* logprobs;
+  float* entropy;
+  float* sum_squares;
+};
+
+// logprobs_backward — gradient of Σ_n dlogprobs[n] · logprobs[n] + Σ_t dentropy[t] · entropy[t].
+//
+//   dlogits[t, v] = ( Σ_n dlogprobs[n] (1[v = targets[n]] − p[t, v]) − dentropy[t] p[t, v] (log p[t, v] + entropy[t]) )
+//                   / temperature
+//
+//   logits, target_offsets, targets, temperatures   as in logprobs
+//   lse            [T]      f32   in
+//   entropy        [T]      f32   in     needed where dentropy is given
+//   dlogprobs      [N]      f32   in
+//   dentropy       [T]      f32   in     opt
+//   dlogits        [T, V]   f32   out    may be the logits; rows without targets are zero
+//
+// Traffic    one read and one write of each row.
+// Numerics   1 − p of a target with p > ½ is the sum of the other probabilities, so it does not cancel. Exactly 0 at −∞
+//            logits, and in rows whose gradients are all 0.
+struct LogprobsBackwardArgs {
+  int64_t T, N, V;
+  int32_t dtype;
+  float temperature;
+  const void* logits;
+  const int32_t* target_offsets;
+  const int32_t* targets;
+  const float* temperatures;
+  const float* lse;
+  const float* entropy;
+  const float* dlogprobs;
+  const float* dentropy;
+  void* dlogits;
+};
+
+// ───────────────────────────────────────────────────────────────────────────────────────────────────── credit and loss
+
+// scatter_advantages — the credit of a target's step, as a gather over targets.
+//
+//   advantages[n, c] = step_of[n] < 0 ? 0 : step_credits[step_of[n], c]        c = 0: Σ positive, c = 1: Σ negative
+//
+//   step_credits   [S, 2]   f32   in
+//   step_of        [N]      i32   in     −1: the target carries no credit
+//   advantages     [N, 2]   f32   out
+//
+// Traffic    reads 4 N + 8 S, writes 8 N bytes.
+struct ScatterAdvantagesArgs {
+  int64_t N, S;
+  const float* step_credits;
+  const int32_t* step_of;
+  float* advantages;
+};
+
+// scatter_advantages_backward — the transpose: dstep_credits[s, c] = Σ_{n : step_of[n] = s} dadvantages[n, c].
+//
+//   dadvantages    [N, 2]   f32   in
+//   step_of        [N]      i32   in
+//   dstep_credits  [S, 2]   f32   out    accumulated in f64 in the order of n
+struct ScatterAdvantagesBackwardArgs {
+  int64_t N, S;
+  const float* dadvantages;
+  const int32_t* step_of;
+  float* dstep_credits;
+};
+
+// The estimator of KL(policy ‖ reference) at a sampled token, with d = ref_logprob − logprob. Schulman 2020, "Approximating
+// KL divergence". The straight-through forms have the value of one estimator and the gradient of k2 (= that of the true KL
+// under the sampling policy).
+//   k1 = −d      abs = |d|      k2 = d²/2      k3 = e^d − d − 1
+enum ScKl : int32_t { kKlNone = 0, kKl1 = 1, kKl2 = 2, kKl3 = 3, kKlAbs = 4, kKl1Straight = 5, kKl3Straight = 6 };
+
+// kl — value and gradient of an estimator per target.
+//
+//   d     clamped to ± log_ratio_clamp, then the value to ± value_clamp; the gradient is 0 where a clamp is active.
+//   logprobs, ref_logprobs [N] f32 in · dkl [N] f32 in opt (1) · kl [N] f32 out · dlogprobs [N] f32 out = dkl · ∂kl/∂logprob
+struct KlArgs {
+  int64_t N;
+  int32_t kind;
+  float log_ratio_clamp;  // +∞: none
+  float value_clamp;      // +∞: none
+  const float* logprobs;
+  const float* ref_logprobs;
+  const float* dkl;
+  float* kl;
+  float* dlogprobs;
+};
+
+// What a loss kernel sums beside its gradients, in f64, over the targets whose weight is not 0.
+enum ScLossMetric : int32_t {
+  kMetricLoss = 0,       // Σ of the weighted loss: the number that is minimised
+  kMetricCount,          // targets with weight ≠ 0
+  kMetricClipped,        // the clipped branch is the larger loss
+  kMetricClippedLow,     // ratio < 1 − eps_low and A < 0
+  kMetricClippedHigh,    // ratio > 1 + eps_high and A > 0
+  kMetricClippedDual,    // the dual clip bounds the loss
+  kMetricNegLogRatio,    // Σ −log ratio                     (its mean is the k1 estimate of KL(old ‖ new))
+  kMetricAbsLogRatio,    // Σ |log ratio|
+  kMetricApproxKl,       // Σ (ratio − 1) − log ratio        (k3 estimate)
+  kMetricRatio,          // Σ ratio
+  kMetricRatioMax,       // max ratio
+  kMetricKl,             // Σ of the KL term to the reference, before its coefficient
+  kLossMetrics
+};
+
+// policy_loss_clip — the clipped surrogate and its gradient, per target.
+//
+//   x     = logprobs − old_logprobs, clamped to ± log_ratio_clamp          ratio = exp(x)
+//   l(A)  = max(−A min(ratio, delta), −A clip(ratio, 1 − eps_low, 1 + eps_high));   A < 0:  l = min(l, −dual_clip · A)
+//   loss  = Σ_n weights[n] ( multipliers[n] ( l(A⁺[n]) + l(A⁻[n]) ) + kl_coef · kl[n] · (kl_times_ratio ? ratio : 1) )
+//   dlogprobs[n] = ∂loss/∂logprobs[n];   old, reference, advantages, weights and multipliers are constants
+//
+//   logprobs, old_logprobs [N] f32 in
+//   advantages    [N, 2]   f32   in    (A⁺ ≥ 0, A⁻ ≤ 0): a target shared by several rollouts is clipped on each side apart
+//   weights       [N]      f32   in    the normaliser (1/N for a token mean, …); 0: absent, whatever the other arrays hold
+//   multipliers   [N]      f32   in    opt; importance weights, masks of the surrogate alone
+//   ref_logprobs  [N]      f32   in    opt; needed where kl_kind ≠ kKlNone
+//   dlogprobs     [N]      f32   out
+//   ratios        [N]      f32   out   opt; 0 where absent
+//   metrics       [kLossMetrics] f64 out
+//
+// Numerics   branches on the clip decision: never 0 · ∞. Finite for |x| up to 1e4 as long as the selected branch is; the
+//            unbounded branch (A < 0 without dual clip or delta) saturates at the largest float.
+// Order      partial sums of fixed blocks of targets, added in order.
+// Source     Schulman et al. 2017, arXiv:1707.06347, eq. 7; two bounds: arXiv:2503.14476; dual clip: arXiv:1912.09729.
+struct PolicyLossArgs {
+  int64_t N;
+  int32_t kl_kind;
+  int32_t kl_times_ratio;
+  float eps_low;
+  float eps_high;
+  float delta;            // +∞: none
+  float dual_clip;        // +∞: none
+  float log_ratio_clamp;  // +∞: none
+  float kl_coef;
+  float kl_log_ratio_clamp;
+  float kl_value_clamp;
+  const float* logprobs;
+  const float* old_logprobs;
+  const float* ref_logprobs;
+  const float* advantages;
+  const float* weights;
+  const float* multipliers;
+  float* dlogprobs;
+  float* ratios;
+  double* metrics;
+};
+
+// policy_loss_sequence_clip — the same with one ratio per sequence (the length-normalised sequence ratio).
+//
+//   x[b] = Σ_{n in b} x[n] / (number of targets of b with weight ≠ 0);  ratio[b] = exp(x[b]) is that of all its targets,
+//   and the gradient goes through the mean.
+//
+//   sequence_offsets [B + 1]  i32  in    sequence b owns targets sequence_offsets[b] … sequence_offsets[b + 1]
+//
+// Source     Zheng et al. 2025, arXiv:2507.18071, eq. 5 (GSPO).
+struct PolicyLossSequenceArgs {
+  int64_t B;
+  const int32_t* sequence_offsets;
+  PolicyLossArgs loss;
+};
+
+// policy_update_clip — logits to dlogits in one pass: logprobs, policy_loss_clip and logprobs_backward fused.
+//
+//   dlogits = ∂( loss − Σ_t entropy_weights[t] · entropy[t] ) / ∂logits
+//
+//   logits [T, V] in; dlogits [T, V] out, may be the logits · entropy_weights [T] f32 in opt · loss.logprobs [N] f32 out
+//   entropy [T] f32 out, opt unless entropy_weights is given · everything else as in the three ops
+//
+// Traffic    one read and one write of the logits; a row stays in cache between its two passes.
+struct PolicyUpdateArgs {
+  int64_t T, V;
+  int32_t dtype;
+  float temperature;
+  const void* logits;
+  const int32_t* target_offsets;
+  const int32_t* targets;
+  const float* temperatures;
+  const float* entropy_weights;
+  float* logprobs;
+  float* lse;
+  float* entropy;
+  void* dlogits;
+  PolicyLossArgs loss;
+};
+
+// ─────────────────────────────────────────────────────────────────────────────────────────────────────── optimizer
+
+// grad_norm — norm[0] = sqrt(Σ_i grads[i]²), accumulated in f64 over fixed blocks.
+struct GradNormArgs {
+  int64_t count;
+  const float* grads;
+  double* norm;
+};
+
+// adamw — one step of Adam with decoupled weight decay, in place.
+//
+//   g = grads · grad_scale;  m ← β₁ m + (1 − β₁) g;  v ← β₂ v + (1 − β₂) g²
+//   params ← params − lr ( m̂ / (√v̂ + eps) + weight_decay · params ),   m̂ = m / (1 − β₁^step), v̂ = v / (1 − β₂^step)
+//
+//   params, m, v [count] f32 in/out · grads [count] f32 in · step ≥ 1
+// Source     Loshchilov & Hutter 2019, arXiv:1711.05101, Algorithm 2.
+struct AdamwArgs {
+  int64_t count;
+  int64_t step;
+  double lr;
+  double beta1;
+  double beta2;
+  double eps;
+  double weight_decay;
+  double grad_scale;
+  const float* grads;
+  float* params;
+  float* m;
+  float* v;
+};
+
+// ──────────────────────────────────────────────────────────────────────────────────────────────────────── sampling
+
+// sample — one token per row, by inversion of the cumulative distribution, from a counter-based generator.
+//
+//   p = softmax(logits / temperature); the support is cut by top_k, then top_p (smallest set of the largest probabilities
+//   whose sum reaches top_p), then min_p (p ≥ min_p · max p), ties by lower id; temperature 0: the lowest argmax.
+//   u[r] = Philox4x32-10(key = seed, counter = (streams[r], positions[r], 0, 0)) · 2⁻³² (+ 2⁻⁶⁴ of the second word)
+//
+//   logits [R, V] f32 in · streams, positions [R] i32 in · tokens [R] i32 out
+//   logprobs         [R] f32 out   under the full distribution at this temperature (at temperature 1 for greedy)
+//   support_logprobs [R] f32 out   opt; renormalised over the support (0 for greedy)
+//
+// A row that holds NaN or whose logits are all −∞ gives token −1 and logprob NaN; the caller turns it into an error.
+// Order      the cumulative sum runs in id order in f32 blocks with an f64 carry: equal logits and counter, equal token.
+// Source     Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3" (Philox).
+struct SampleArgs {
+  int64_t R, V;
+  int32_t dtype;
+  int32_t top_k;  // 0: none
+  float temperature;
+  float top_p;  // 1: none
+  float min_p;  // 0: none
+  double seed;  // an integer below 2⁵³
+  const void* logits;
+  const int32_t* streams;
+  const int32_t* positions;
+  int32_t* tokens;
+  float* logprobs;
+  float* support_logprobs;
+};
+
+// ────────────────────────────────────────────────────────────────────────────────────────────────────── model ops
+
+// embed — out[t, h] (+)= table[ids[t], h].    table [V, H], ids [T] i32, out [T, H]; accumulate: 0 writes, 1 adds.
+struct EmbedArgs {
+  int64_t T, V, H;
+  int32_t accumulate;
+  const float* table;
+  const int32_t* ids;
+  float* out;
+};
+
+// embed_backward — dtable[ids[t], h] += dout[t, h], in the order of t.
+struct EmbedBackwardArgs {
+  int64_t T, V, H;
+  const int32_t* ids;
+  const float* dout;
+  float* dtable;
+};
+
+// linear — y[t, o] (+)= Σ_i x[t, i] weight[o, i] + bias[o].    x [T, I], weight [O, I], bias [O] opt, y [T, O].
+// Order      with the portable product a row's bits depend on that row alone; with BLAS on its blocking.
+struct LinearArgs {
+  int64_t T, I, O;
+  int32_t accumulate;
+  int32_t portable;  // 1: the portable product even where BLAS is at hand
+  const float* x;
+  const float* weight;
+  const float* bias;
+  float* y;
+};
+
+// linear_backward — dx[t, i] (+)= Σ_o dy[t, o] weight[o, i];  dweight[o, i] += Σ_t dy[t, o] x[t, i];  dbias[o] += Σ_t dy[t, o].
+// dx, dweight, dbias opt; x is needed for dweight, weight for dx. accumulate: whether dx adds.
+struct LinearBackwardArgs {
+  int64_t T, I, O;
+  int32_t accumulate;
+  int32_t portable;
+  const float* x;
+  const float* weight;
+  const float* dy;
+  float* dx;
+  float* dweight;
+  float* dbias;
+};
+
+// rms_norm — y[t, h] = x[t, h] · rrms[t] · weight[h],  rrms[t] = 1 / sqrt(mean_h x[t, h]² + eps).   rrms [T] out.
+// Source     Zhang & Sennrich 2019, arXiv:1910.07467.
+struct RmsNormArgs {
+  int64_t T, H;
+  float eps;
+  const float* x;
+  const float* weight;
+  float* y;
+  float* rrms;
+};
+
+// rms_norm_backward — g = dy · weight;  dx (+)= rrms (g − x · rrms² · mean_h(g x));  dweight[h] += Σ_t dy x rrms.
+struct RmsNormBackwardArgs {
+  int64_t T, H;
+  int32_t accumulate;  // whether dx adds
+  const float* x;
+  const float* weight;
+  const float* rrms;
+  const float* dy;
+  float* dx;
+  float* dweight;
+};
+
+// rope, rope_backward — rotate the pairs (i, i + D/2) of every head by the angle of the row's depth, in place; the backward
+// rotates back.   x [T, heads, D] in/out · depth [T] i32 · cosines, sines [positions, D/2].
+//   x'[i] = x[i] c − x[i + D/2] s;   x'[i + D/2] = x[i + D/2] c + x[i] s        c, s of (depth[t], i)
+// Source     Su et al. 2021, arXiv:2104.09864, in the half-split layout of Hugging Face checkpoints.
+struct RopeArgs {
+  int64_t T, heads, D, positions;
+  const int32_t* depth;
+  const float* cosines;
+  const float* sines;
+  float* x;
+};
+
+// tree_attention — softmax attention of every packed position over its ancestors and itself.
+//
+//   i attends to j  ⇔  j ≤ i < subtree_end[j];   head h reads key/value head h / (heads / kv_heads)
+//   out[i, h] = Σ_j softmax_j(scale · q[i, h] · k[j]) v[j];   lse[i, h] = log Σ_j exp(scale · q[i, h] · k[j])
+//
+//   q, out [T, heads, D] · k, v [T, kv_heads, D] · subtree_end [T] i32, nested (a forest in depth-first order) · lse [T, heads]
+//
+// Order      keys in packed order; a row's bits depend on its own path alone, and equal those of decode_attention.
+struct TreeAttentionArgs {
+  int64_t T, heads, kv_heads, D;
+  float scale;
+  const float* q;
+  const float* k;
+  const float* v;
+  const int32_t* subtree_end;
+  float* out;
+  float* lse;
+};
+
+// tree_attention_backward — dq, dk, dv of Σ dout · out, from the saved out and lse. dq, dk, dv are overwritten.
+struct TreeAttentionBackwardArgs {
+  int64_t T, heads, kv_heads, D;
+  float scale;
+  const float* q;
+  const float* k;
+  const float* v;
+  const int32_t* subtree_end;
+  const float* out;
+  const float* lse;
+  const float* dout;
+  float* dq;
+  float* dk;
+  float* dv;
+};
+
+// decode_attention — attention of R rows, each over its own path of cached keys and values.
+//
+//   row r sees the cache slots slots[slot_offsets[r] … slot_offsets[r + 1]), in that order (its own slot last)
+//   q, out [R, heads, D] · keys, values [slots, kv_heads, D] · slot_offsets [R + 1] i32 · slots i32
+struct DecodeAttentionArgs {
+  int64_t R, heads, kv_heads, D;
+  float scale;
+  const float* q;
+  const float* keys;
+  const float* values;
+  const int32_t* slot_offsets;
+  const int32_t* slots;
+  float* out;
+};
+
+// swiglu — out = silu(gate) · up,  silu(x) = x / (1 + e^−x).     gate, up, out [count] f32. Shazeer 2020, arXiv:2002.05202.
+struct SwigluArgs {
+  int64_t count;
+  const float* gate;
+  const float* up;
+  float* out;
+};
+
+// swiglu_backward — dgate = dout · up · σ(gate)(1 + gate (1 − σ(gate))), dup = dout · silu(gate). dgate may be gate, dup up.
+struct SwigluBackwardArgs {
+  int64_t count;
+  const float* gate;
+  const float* up;
+  const float* dout;
+  float* dgate;
+  float* dup;
+};
+
+#endif

@@ -1,0 +1,84 @@
+/** What both ways of correcting share: which leaves need it, which continuation is kept, how it joins the tree. */
+
+import { agreement, compareAgreement, identify } from "./identify.ts";
+import type { Segmenter, Verifier } from "./problem.ts";
+import { splitSteps } from "./segment.ts";
+import { graft, isRollout, stepsOf, type LeafSource, type Tree } from "./tree.ts";
+import { failed, judge, succeeded } from "./verify.ts";
+
+export interface CorrectionConfig {
+  /** of a whole completion, the reused prefix included */
+  readonly maxTokens: number;
+  /** token ids that end a completion */
+  readonly stop?: readonly number[];
+  readonly segment: Segmenter;
+  /** a solution succeeded if its outcome is above this; default 0.5 */
+  readonly threshold?: number;
+}
+
+/** A completion that may correct a failed leaf. */
+export interface Correction {
+  readonly tree: Tree;
+  /** the failed leaf */
+  readonly leaf: number;
+  /** steps of the failed leaf that were kept and are not in `tokens` */
+  readonly kept: number;
+  /** what follows them */
+  readonly tokens: readonly number[];
+}
+
+export interface VerifiedCorrection extends Correction {
+  readonly outcome: number;
+}
+
+/** The failed rollouts of a tree for which it holds no reference. */
+export function leavesWithoutReference(tree: Tree, config: CorrectionConfig): number[] {
+  const found = identify(tree, config);
+  return tree.leaves.flatMap((leaf, index) =>
+    isRollout(leaf) && failed(leaf, config.threshold) && found[index].reference < 0 ? [index] : [],
+  );
+}
+
+/** The whole completion that a correction stands for. */
+export function completionWith(correction: Correction): number[] {
+  const { tree, leaf, kept, tokens } = correction;
+  return [...stepsOf(tree, leaf).slice(0, kept).flat(), ...tokens];
+}
+
+/** Those that the verifier confirms, in order. */
+export async function confirmed(
+  corrections: readonly Correction[],
+  verifier: Verifier,
+  threshold: number | undefined,
+): Promise<VerifiedCorrection[]> {
+  const verdicts = await Promise.all(
+    corrections.map((correction) => judge(verifier, correction.tree.problem, completionWith(correction))),
+  );
+  return corrections.flatMap((correction, c) =>
+    succeeded(verdicts[c], threshold) ? [{ ...correction, outcome: verdicts[c].outcome }] : [],
+  );
+}
+
+/** Grafts one correction per failed leaf: of several, the one that agrees longest with it, then the first. */
+export function graftBest(corrections: readonly VerifiedCorrection[], source: LeafSource, segment: Segmenter): void {
+  const best = new Map<Tree, Map<number, { correction: VerifiedCorrection; steps: readonly (readonly number[])[] }>>();
+  for (const correction of corrections) {
+    const { tree, leaf, kept, tokens } = correction;
+    const failedSteps = stepsOf(tree, leaf);
+    const steps = [...failedSteps.slice(0, kept), ...splitSteps(tokens, segment)];
+    const perLeaf = best.get(tree) ?? new Map();
+    best.set(tree, perLeaf);
+    const known = perLeaf.get(leaf);
+    if (
+      known === undefined ||
+      compareAgreement(agreement(failedSteps, steps), agreement(failedSteps, known.steps)) > 0
+    ) {
+      perLeaf.set(leaf, { correction, steps });
+    }
+  }
+  for (const [tree, perLeaf] of best) {
+    for (const [leaf, { correction, steps }] of perLeaf) {
+      graft(tree, 0, steps, { source, corrects: leaf, outcome: correction.outcome });
+    }
+  }
+}

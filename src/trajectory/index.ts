@@ -1,0 +1,18 @@
+export * from "./problem.ts";
+export { checkSteps, delimiter, fixedTokens, lines, mapBoundaries } from "./segment.ts";
+export { completionOf, createTree, graft, isRollout, path, stepsOf } from "./tree.ts";
+export type { Leaf, LeafSource, NewLeaf, Step, Tree } from "./tree.ts";
+export { rollout } from "./rollout.ts";
+export type { RolloutConfig, Rollouts } from "./rollout.ts";
+export { failed, judge, succeeded, successThreshold, verify } from "./verify.ts";
+export type { SuccessOptions, Verdict, VerifyReport } from "./verify.ts";
+export { agreement, differingTokens, identify } from "./identify.ts";
+export type { Agreement, Identification } from "./identify.ts";
+export { correct } from "./correct.ts";
+export type { CorrectConfig, CorrectReport } from "./correct.ts";
+export type { RepairCandidate, RepairConfig, RepairReport } from "./repair.ts";
+export type { SearchConfig, SearchReport } from "./search.ts";
+export { grpo, rloo } from "./advantages.ts";
+export type { AdvantageArguments, GrpoArguments } from "./advantages.ts";
+export { leafCredits, sumCredits, supervise } from "./supervise.ts";
+export type { CreditRow, CreditRule, SuperviseConfig, Supervision } from "./supervise.ts";

@@ -1,0 +1,44 @@
+/** What the outside supplies: problems, a judge of finished solutions, and something that writes them. Tokens are ids ≥ 0. */
+
+export interface Problem {
+  readonly id: string;
+  /** token ids; at least one when the problem's tree is packed, because its last token predicts the first of a solution */
+  readonly prompt: readonly number[];
+  readonly answer?: unknown;
+}
+
+/**
+ * The outcome of a finished solution: 1, 0 or any other real number. A throw, NaN or an infinity means that it could not be
+ * verified, which is never a reward.
+ */
+export type Verifier = (problem: Problem, completion: readonly number[]) => number | Promise<number>;
+
+export interface SampleRequest {
+  /** token ids to continue */
+  readonly prefix: readonly number[];
+  /** of the continuation */
+  readonly maxTokens: number;
+  /** token ids that end a continuation; the one that ended it is kept */
+  readonly stop?: readonly number[];
+}
+
+export interface Completion {
+  /** the continuation alone */
+  readonly tokens: readonly number[];
+  /** of each token, under the policy that sampled it, in nats */
+  readonly logprobs: readonly number[];
+}
+
+export interface Sampler {
+  /** One completion per request, in the order of the requests. */
+  sample(requests: readonly SampleRequest[]): Promise<readonly Completion[]>;
+}
+
+/** A half-open range. */
+export interface Range {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Cuts a completion into steps: half-open token ranges in order, every token in exactly one. */
+export type Segmenter = (completion: readonly number[]) => readonly Range[];
