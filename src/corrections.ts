@@ -127,7 +127,8 @@ export function multiply(first: Floats, ...others: readonly Floats[]): Float64Ar
   const product = Float64Array.from(first);
   for (const factors of others) {
     sameLength("multiply", "factors", factors, product.length);
-    for (let n = 0; n < product.length; n++) product[n] = product[n] === 0 || factors[n] === 0 ? 0 : product[n] * factors[n];
+    for (let n = 0; n < product.length; n++)
+      product[n] = product[n] === 0 || factors[n] === 0 ? 0 : product[n] * factors[n];
   }
   return product;
 }
@@ -135,7 +136,9 @@ export function multiply(first: Floats, ...others: readonly Floats[]): Float64Ar
 function logRatios(caller: string, args: RolloutMismatch): Float64Array {
   const { oldLogprobs, rolloutLogprobs, logRatioClamp = Infinity } = args;
   sameLength(caller, "rolloutLogprobs", rolloutLogprobs, oldLogprobs.length);
-  return Float64Array.from(oldLogprobs, (logprob, n) => clamp(logprob - rolloutLogprobs[n], -logRatioClamp, logRatioClamp));
+  return Float64Array.from(oldLogprobs, (logprob, n) =>
+    clamp(logprob - rolloutLogprobs[n], -logRatioClamp, logRatioClamp),
+  );
 }
 
 function perSequence(
@@ -147,7 +150,9 @@ function perSequence(
   const lengths = sequenceLengths(caller, sequenceOffsets);
   const factors = new Float64Array(targets);
   if (sequenceOffsets[lengths.length] !== targets) {
-    throw new RangeError(`${caller}: expected sequenceOffsets to end at N = ${targets}, received ${sequenceOffsets[lengths.length]}`);
+    throw new RangeError(
+      `${caller}: expected sequenceOffsets to end at N = ${targets}, received ${sequenceOffsets[lengths.length]}`,
+    );
   }
   for (let b = 0; b < lengths.length; b++) {
     const [start, end] = [sequenceOffsets[b], sequenceOffsets[b + 1]];

@@ -145,16 +145,22 @@ export function lengthUnbiasedMean(
 /** Lengths n_b `[B]` of the sequences that `sequenceOffsets [B + 1]` delimits; checks that they start at 0 and never fall. */
 export function sequenceLengths(caller: string, sequenceOffsets: Int32Array): Int32Array {
   if (!(sequenceOffsets instanceof Int32Array)) {
-    throw new TypeError(`${caller}: expected sequenceOffsets [B + 1] to be an Int32Array, received ${typeof sequenceOffsets}`);
+    throw new TypeError(
+      `${caller}: expected sequenceOffsets [B + 1] to be an Int32Array, received ${typeof sequenceOffsets}`,
+    );
   }
   if (sequenceOffsets.length === 0 || sequenceOffsets[0] !== 0) {
-    throw new RangeError(`${caller}: expected sequenceOffsets [B + 1] to start with 0, received [${sequenceOffsets.slice(0, 4)}]`);
+    throw new RangeError(
+      `${caller}: expected sequenceOffsets [B + 1] to start with 0, received [${sequenceOffsets.slice(0, 4)}]`,
+    );
   }
   const lengths = new Int32Array(sequenceOffsets.length - 1);
   for (let b = 0; b < lengths.length; b++) {
     lengths[b] = sequenceOffsets[b + 1] - sequenceOffsets[b];
     if (lengths[b] < 0) {
-      throw new RangeError(`${caller}: expected sequenceOffsets [B + 1] never to fall, received a fall after entry ${b}`);
+      throw new RangeError(
+        `${caller}: expected sequenceOffsets [B + 1] never to fall, received a fall after entry ${b}`,
+      );
     }
   }
   return lengths;
@@ -176,7 +182,11 @@ function meanOfTokenMeans(
   const denominators = new Float64Array(lengths.length);
   for (let block = 0; block < blockLengths.length; block++) {
     const tokens = sequenceOffsets[blockOffsets[block + 1]] - sequenceOffsets[blockOffsets[block]];
-    denominators.fill(Math.max(1, tokens) * blockLengths.length * divisor, blockOffsets[block], blockOffsets[block + 1]);
+    denominators.fill(
+      Math.max(1, tokens) * blockLengths.length * divisor,
+      blockOffsets[block],
+      blockOffsets[block + 1],
+    );
   }
   return fromDenominators(sequenceOffsets, (_, b) => denominators[b]);
 }
@@ -188,7 +198,8 @@ function sequenceDivisor(caller: string, sequenceOffsets: Int32Array, options: S
     requireAtLeast(caller, "globalSequences", options.globalSequences, 0);
     return (Math.max(1, options.globalSequences) / positive(caller, "processes", options.processes)) * divisor;
   }
-  const present = options.emptySequences === "excluded" ? lengths.filter((length) => length > 0).length : lengths.length;
+  const present =
+    options.emptySequences === "excluded" ? lengths.filter((length) => length > 0).length : lengths.length;
   return Math.max(1, present) * divisor;
 }
 

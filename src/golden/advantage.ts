@@ -13,10 +13,12 @@ import {
 } from "./vector.ts";
 
 export function computeAdvantage(vector: GoldenVector, ops: Ops, precision: Precision): Computed {
+  const estimator = vector.options["estimator"];
+  if (estimator !== "grpo" && estimator !== "rloo") throw new UnsupportedVector(`advantage/${String(estimator)}`);
   const outcomes = rows(vector.inputs["token_rewards"], "token_rewards").map((rewards) =>
     rewards.reduce((total, reward) => total + reward, 0),
   );
-  const advantages = sequenceAdvantages(vector, outcomes);
+  const advantages = sequenceAdvantages(estimator, vector, outcomes);
   const stepOf = rows(vector.inputs["mask"], "mask").flatMap((row, b) => row.map((valid) => (valid === 0 ? -1 : b)));
   const scattered = ops.scatterAdvantages({
     stepCredits: signedPair(precision, advantages),
@@ -33,24 +35,23 @@ export function signedPair(precision: Precision, values: ArrayLike<number>): Flo
   return floats(precision, pairs);
 }
 
-function sequenceAdvantages(vector: GoldenVector, outcomes: readonly number[]): Float64Array {
-  const { options } = vector;
-  const groups = flatten(vector.inputs["group"], "group");
+function sequenceAdvantages(
+  estimator: "grpo" | "rloo",
+  { inputs, options }: GoldenVector,
+  outcomes: readonly number[],
+): Float64Array {
+  const groups = flatten(inputs["group"], "group");
   const singleton = options["singleton"] ?? "raw";
-  if (singleton !== "raw" && singleton !== "zero") throw new UnsupportedVector(`singleton/${String(singleton)}`);
-  switch (options["estimator"]) {
-    case "grpo":
-      return grpo({
-        outcomes,
-        groups,
-        std: options["std"] === true,
-        eps: requiredNumber(options, "eps"),
-        ddof: requiredNumber(options, "ddof"),
-        singleton,
-      });
-    case "rloo":
-      return rloo({ outcomes, groups, singleton });
-    default:
-      throw new UnsupportedVector(`advantage/${String(options["estimator"])}`);
+  if (singleton !== "raw" && singleton !== "zero") {
+    throw new UnsupportedVector(`advantage/${estimator} with singleton ${String(singleton)}`);
   }
+  if (estimator === "rloo") return rloo({ outcomes, groups, singleton });
+  return grpo({
+    outcomes,
+    groups,
+    std: options["std"] === true,
+    eps: requiredNumber(options, "eps"),
+    ddof: requiredNumber(options, "ddof"),
+    singleton,
+  });
 }

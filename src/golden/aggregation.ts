@@ -42,7 +42,11 @@ export function normaliserOf(mode: Json | undefined, options: JsonRecord, layout
   } as const;
   switch (mode) {
     case "token_mean":
-      return tokenMean(sequenceOffsets, { lossDivisor, processes, ...(globalTokens === undefined ? {} : { globalTokens }) });
+      return tokenMean(sequenceOffsets, {
+        lossDivisor,
+        processes,
+        ...(globalTokens === undefined ? {} : { globalTokens }),
+      });
     case "token_mean_global":
       return tokenMean(sequenceOffsets, { lossDivisor, globalTokens: requiredNumber(options, "global_tokens") });
     case "token_sum":
@@ -54,7 +58,10 @@ export function normaliserOf(mode: Json | undefined, options: JsonRecord, layout
     case "seq_mean_token_sum":
       return sequenceMeanTokenSum(sequenceOffsets, sequenceMean);
     case "seq_mean_token_sum_norm":
-      return sequenceMeanTokenSumNorm(sequenceOffsets, { ...sequenceMean, constant: requiredNumber(options, "constant") });
+      return sequenceMeanTokenSumNorm(sequenceOffsets, {
+        ...sequenceMean,
+        constant: requiredNumber(options, "constant"),
+      });
     case "prompt_mean":
       return promptMean(sequenceOffsets, { lossDivisor, promptOffsets: promptOffsets(options["prompt_boundaries"]) });
     case "microbatch_token_mean":

@@ -1,5 +1,14 @@
 /** Agreement of computed results with the expected ones: |got − want| ≤ atol + rtol · |want|, non-finite numbers exactly. */
-import { flatten, isRecord, toNumber, type Computed, type GoldenVector, type Json, type Precision, type Tolerance } from "./vector.ts";
+import {
+  flatten,
+  isRecord,
+  toNumber,
+  type Computed,
+  type GoldenVector,
+  type Json,
+  type Precision,
+  type Tolerance,
+} from "./vector.ts";
 
 export interface GoldenFailure {
   /** the name in `expected`, with the indices of the worst entry of an array */

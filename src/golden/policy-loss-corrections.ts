@@ -12,7 +12,15 @@ import {
   truncatedImportance,
 } from "../corrections.ts";
 import { gather, type Layout } from "./layout.ts";
-import { isRecord, optionalNumber, requiredNumber, UnsupportedVector, type GoldenVector, type Json, type JsonRecord } from "./vector.ts";
+import {
+  isRecord,
+  optionalNumber,
+  requiredNumber,
+  UnsupportedVector,
+  type GoldenVector,
+  type Json,
+  type JsonRecord,
+} from "./vector.ts";
 
 export interface Corrections {
   /** `[N]` */
@@ -34,7 +42,8 @@ export function correctionsOf(vector: GoldenVector, layout: Layout): Corrections
   else if (isSet(options["is_weights_apply"])) {
     throw new UnsupportedVector(`policy_loss/is_weights_apply ${String(options["is_weights_apply"])}`);
   }
-  if (isRecord(options["rollout_correction"])) factors.push(rolloutCorrection(options["rollout_correction"], layout, targets));
+  if (isRecord(options["rollout_correction"]))
+    factors.push(rolloutCorrection(options["rollout_correction"], layout, targets));
   if (isRecord(options["off_policy_correction"])) {
     const defaults = isRecord(options["off_policy_defaults"]) ? options["off_policy_defaults"] : {};
     factors.push(...offPolicyCorrection({ ...defaults, ...options["off_policy_correction"] }, layout, targets));

@@ -59,7 +59,10 @@ export function computePolicyLoss(vector: GoldenVector, ops: Ops, precision: Pre
   const result = clip(loss, loss.args, loss.layout.sequenceOffsets);
   const kl = separateKl(loss);
   const bonus = entropyBonus(loss);
-  const terms = [{ loss: result.metrics.loss, gradient: spread(loss.layout, result.dlogprobs) }, ...(kl ? [kl.term] : [])];
+  const terms = [
+    { loss: result.metrics.loss, gradient: spread(loss.layout, result.dlogprobs) },
+    ...(kl ? [kl.term] : []),
+  ];
   return {
     values: {
       loss: terms.reduce((sum, term) => sum + term.loss, bonus?.loss ?? 0),
@@ -92,7 +95,8 @@ function layOut(vector: GoldenVector, ops: Ops, precision: Precision): Loss {
     ...(kl === undefined ? {} : { kl, refLogprobs: targets("ref_logp") }),
   };
   const level = options["ratio_level"];
-  if (level !== "token" && level !== "sequence") throw new UnsupportedVector(`policy_loss/ratio_level ${String(level)}`);
+  if (level !== "token" && level !== "sequence")
+    throw new UnsupportedVector(`policy_loss/ratio_level ${String(level)}`);
   return { vector, ops, precision, layout, args, entropyMask, perSequenceRatio: level === "sequence" };
 }
 
@@ -128,7 +132,9 @@ function separateKl(loss: Loss): { term: Term; mean: number } | undefined {
   if (coefficient === 0 || !klIsSeparate(vector)) return undefined;
   const quirk = vector.options["aggregation"] === "luspo";
   const over = quirk ? everyPosition(layout) : layout;
-  const weights = quirk ? leakingWeights(layout, over) : normaliserOf(vector.options["kl_aggregation"], vector.options, layout).weights;
+  const weights = quirk
+    ? leakingWeights(layout, over)
+    : normaliserOf(vector.options["kl_aggregation"], vector.options, layout).weights;
   const targets = (name: string) => floats(precision, gather(over, vector.inputs[name], name));
   const logprobs = targets("logp");
   const { kl, dlogprobs } = loss.ops.kl({
@@ -152,7 +158,10 @@ function separateKl(loss: Loss): { term: Term; mean: number } | undefined {
 /** n_b / (B · T) at every position, masked ones included: the mean of n_b · kl over a padded batch. */
 function leakingWeights(layout: Layout, over: Layout): Float64Array {
   const { sequenceOffsets } = layout;
-  return Float64Array.from(over.sequenceOf, (b) => (sequenceOffsets[b + 1] - sequenceOffsets[b]) / over.positions.length);
+  return Float64Array.from(
+    over.sequenceOf,
+    (b) => (sequenceOffsets[b + 1] - sequenceOffsets[b]) / over.positions.length,
+  );
 }
 
 /** −coefficient · Σ m entropy / D over the targets that the entropy mask keeps (m). */
@@ -199,7 +208,8 @@ function meanOverSequences(loss: Loss): ClipShares {
   for (let b = 0; b < layout.sequences; b++) {
     const length = sequenceOffsets[b + 1] - sequenceOffsets[b];
     const { metrics } = clip(loss, sliced(args, sequenceOffsets[b], sequenceOffsets[b + 1]), Int32Array.of(0, length));
-    for (const name of Object.keys(mean) as (keyof ClipShares)[]) mean[name] += (metrics[name] * length) / denominators[b];
+    for (const name of Object.keys(mean) as (keyof ClipShares)[])
+      mean[name] += (metrics[name] * length) / denominators[b];
   }
   return mean;
 }
@@ -212,7 +222,11 @@ function sliced(args: PolicyLossArguments, start: number, end: number): PolicyLo
   return Object.fromEntries(slices) as PolicyLossArguments;
 }
 
-function otherMetrics(loss: Loss, metrics: PolicyLossMetrics, separateKlMean: number | undefined): Record<string, number> {
+function otherMetrics(
+  loss: Loss,
+  metrics: PolicyLossMetrics,
+  separateKlMean: number | undefined,
+): Record<string, number> {
   const { vector, layout, precision, args } = loss;
   const { inputs } = vector;
   const overTargets = tokenMean(layout.sequenceOffsets).weights;
