@@ -102,7 +102,7 @@ static inline VecF exp(VecF x) {
   y = fma(y, r, splat(5.0000001201e-1f));
   y = fma(y, r * r, r + splat(1.0f));
 #if defined(__AVX512F__)
-  return (VecF)_mm512_scalef_ps((__m512)y, (__m512)n);
+  return (VecF)_mm512_maskz_scalef_ps(static_cast<__mmask16>(-1), (__m512)y, (__m512)n);
 #else
   const VecI exponent = (VecI)shifted - (VecI)round_to_int;
   const VecI half = exponent >> 1;

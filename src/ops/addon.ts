@@ -1,0 +1,39 @@
+/** Finds and loads the native addon: a prebuilt one, else the one that `npm install` compiled. */
+
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** A kernel as the addon exposes it: one object of named arrays and numbers, outputs written in place. */
+export type NativeOp = (args: Readonly<Record<string, unknown>>) => void;
+
+export interface Addon {
+  /** per instruction set, the best first; the ops by their C name */
+  readonly backends: Readonly<Record<string, Readonly<Record<string, NativeOp>>>>;
+  numThreads(): number;
+  setNumThreads(threads: number): void;
+  blasName(): string | null;
+  blasEnabled(): boolean;
+}
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
+
+/** Where the addon may lie, in order of preference. */
+export const addonPaths: readonly string[] = [
+  join(root, "build", "Release", "stepcredit.node"),
+  join(root, "prebuilds", `${process.platform}-${process.arch}`, "stepcredit.node"),
+];
+
+function load(): Addon {
+  const path = addonPaths.find((candidate) => existsSync(candidate));
+  if (path === undefined) {
+    throw new Error(
+      `stepcredit: the native addon is missing (looked for ${addonPaths.join(", ")}). ` +
+        "Run `npm rebuild stepcredit`, or `npm run build` in a clone; it needs python3, make and a C++17 compiler.",
+    );
+  }
+  return createRequire(import.meta.url)(path) as Addon;
+}
+
+export const addon: Addon = load();

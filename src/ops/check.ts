@@ -1,0 +1,140 @@
+/**
+ * Argument checks of the ops: the only place that words their errors.
+ *
+ * `op: expected name [shape] to be …, received …` — TypeError for the kind of an argument, RangeError for its size or value.
+ */
+
+import type { Floats } from "./ops.ts";
+
+function describe(value: unknown): string {
+  if (value === undefined || value === null) return String(value);
+  if (ArrayBuffer.isView(value) && "length" in value) return `a ${value.constructor.name} of length ${String(value.length)}`;
+  if (Array.isArray(value)) return `an Array of length ${value.length}`;
+  if (typeof value === "string") return `the string ${JSON.stringify(value)}`;
+  if (typeof value === "object") return `an object of class ${value.constructor?.name ?? "null"}`;
+  return `${typeof value} ${String(value)}`;
+}
+
+const article = (name: string): string => (name.startsWith("Int") ? `an ${name}` : `a ${name}`);
+
+/** One op's checks: every method names the argument and its shape, and throws or returns what it was given. */
+export class Check {
+  readonly #op: string;
+
+  constructor(op: string) {
+    this.#op = op;
+  }
+
+  #typeError(name: string, expected: string, received: unknown): TypeError {
+    return new TypeError(`${this.#op}: expected ${name} to be ${expected}, received ${describe(received)}`);
+  }
+
+  #rangeError(name: string, expected: string, received: unknown): RangeError {
+    return new RangeError(`${this.#op}: expected ${name} to be ${expected}, received ${describe(received)}`);
+  }
+
+  /** A Float32Array of exactly `length`; of any length where none is given. */
+  floats(name: string, shape: string, value: Floats | undefined, length?: number): Float32Array {
+    if (!(value instanceof Float32Array)) {
+      const size = length === undefined ? "" : ` of length ${length}`;
+      throw this.#typeError(`${name} ${shape}`, `a Float32Array${size}`, value);
+    }
+    this.#length(name, shape, value, length);
+    return value;
+  }
+
+  /** As `floats`; undefined stays undefined. */
+  optionalFloats(name: string, shape: string, value: Floats | undefined, length: number): Float32Array | undefined {
+    return value === undefined ? undefined : this.floats(name, shape, value, length);
+  }
+
+  /** The array, or a new one where it is absent. */
+  output(name: string, shape: string, value: Floats | undefined, length: number): Float32Array {
+    return value === undefined ? new Float32Array(length) : this.floats(name, shape, value, length);
+  }
+
+  /** As `output` where the value is an array or `true`; undefined where it is absent. */
+  requested(name: string, shape: string, value: Floats | true | undefined, length: number): Float32Array | undefined {
+    if (value === undefined) return undefined;
+    return this.output(name, shape, value === true ? undefined : value, length);
+  }
+
+  ints(name: string, shape: string, value: Int32Array | undefined, length?: number): Int32Array {
+    if (!(value instanceof Int32Array)) {
+      const size = length === undefined ? "" : ` of length ${length}`;
+      throw this.#typeError(`${name} ${shape}`, `an Int32Array${size}`, value);
+    }
+    this.#length(name, shape, value, length);
+    return value;
+  }
+
+  #length(name: string, shape: string, value: Float32Array | Int32Array, length: number | undefined): void {
+    if (length !== undefined && value.length !== length) {
+      const kind = article(value.constructor.name);
+      throw this.#rangeError(`${name} ${shape}`, `${kind} of length ${length}`, value);
+    }
+  }
+
+  /** How many rows of `width` an array holds. */
+  rows(name: string, shape: string, length: number, width: number): number {
+    if (width < 1 || length % width !== 0) {
+      throw new RangeError(`${this.#op}: expected the length of ${name} ${shape} to be a multiple of ${width}, received ${length}`);
+    }
+    return length / width;
+  }
+
+  /** A finite number within bounds, `Infinity` too where `unbounded`. */
+  number(name: string, value: unknown, expected: string, accept: (value: number) => boolean): number {
+    if (typeof value !== "number") throw this.#typeError(name, expected, value);
+    if (!accept(value)) throw this.#rangeError(name, expected, value);
+    return value;
+  }
+
+  positive(name: string, value: unknown): number {
+    return this.number(name, value, "a positive number", (x) => x > 0 && Number.isFinite(x));
+  }
+
+  notNegative(name: string, value: unknown): number {
+    return this.number(name, value, "a number ≥ 0", (x) => x >= 0);
+  }
+
+  integer(name: string, value: unknown, least: number, most: number = Number.MAX_SAFE_INTEGER): number {
+    const bounds = most === Number.MAX_SAFE_INTEGER ? `an integer ≥ ${least}` : `an integer in ${least} … ${most}`;
+    return this.number(name, value, bounds, (x) => Number.isInteger(x) && x >= least && x <= most);
+  }
+
+  /** Every element in `least … most`. */
+  range(name: string, shape: string, values: Int32Array, least: number, most: number): void {
+    for (let i = 0; i < values.length; i++) {
+      if (values[i] < least || values[i] > most) {
+        throw new RangeError(
+          `${this.#op}: expected ${name} ${shape} in ${least} … ${most}, received ${values[i]} at index ${i}`,
+        );
+      }
+    }
+  }
+
+  /** Offsets `[count + 1]`: they begin at 0, never fall, and end at `end`. */
+  offsets(name: string, shape: string, values: Int32Array | undefined, end: number): Int32Array {
+    const offsets = this.ints(name, shape, values);
+    if (offsets.length === 0 || offsets[0] !== 0) {
+      throw new RangeError(`${this.#op}: expected ${name} ${shape} to begin with 0, received ${offsets[0] ?? "no element"}`);
+    }
+    for (let i = 1; i < offsets.length; i++) {
+      if (offsets[i] < offsets[i - 1]) {
+        throw new RangeError(
+          `${this.#op}: expected ${name} ${shape} not to fall, received ${offsets[i - 1]} and ${offsets[i]} at index ${i - 1} and ${i}`,
+        );
+      }
+    }
+    const last = offsets[offsets.length - 1];
+    if (last !== end) {
+      throw new RangeError(`${this.#op}: expected ${name} ${shape} to end with ${end}, received ${last}`);
+    }
+    return offsets;
+  }
+
+  fail(expected: string, received: string): never {
+    throw new RangeError(`${this.#op}: expected ${expected}, received ${received}`);
+  }
+}
