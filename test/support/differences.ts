@@ -18,9 +18,10 @@ export function expectGradient(gradient: ArrayLike<number>, f: () => number, x: 
   const size = expected.reduce((largest, d) => Math.max(largest, Math.abs(d)), 1);
   expect(gradient.length, what).toBe(x.length);
   for (let i = 0; i < x.length; i++) {
-    expect(Math.abs(gradient[i] - expected[i]), `${what}[${i}] ${gradient[i]}, by differences ${expected[i]}`).toBeLessThan(
-      1e-8 * size,
-    );
+    expect(
+      Math.abs(gradient[i] - expected[i]),
+      `${what}[${i}] ${gradient[i]}, by differences ${expected[i]}`,
+    ).toBeLessThan(1e-8 * size);
   }
 }
 

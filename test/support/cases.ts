@@ -1,0 +1,25 @@
+/**
+ * The case table: every op on the shapes and values that break kernels. The same cases run on every backend; the reference
+ * says what they should give.
+ */
+
+import { attentionCases } from "./cases/attention.ts";
+import { logprobsCases } from "./cases/logprobs.ts";
+import { lossCases } from "./cases/loss.ts";
+import { modelCases } from "./cases/model.ts";
+import { optimizerCases } from "./cases/optimizer.ts";
+import type { OpCase } from "./cases/op-case.ts";
+import { sampleCases } from "./cases/sample.ts";
+import { updateCases } from "./cases/update.ts";
+
+export type { OpCase } from "./cases/op-case.ts";
+
+export const cases: readonly OpCase[] = [
+  ...logprobsCases(),
+  ...lossCases(),
+  ...updateCases(),
+  ...optimizerCases(),
+  ...sampleCases(),
+  ...modelCases(),
+  ...attentionCases(),
+];

@@ -1,0 +1,55 @@
+import type { PolicyUpdateArguments } from "../../../src/ops/ops.ts";
+import { reference } from "../../../src/ops/reference.ts";
+import { randomArrays } from "../arrays.ts";
+import { clipVariants, lossArguments, lossScale } from "./loss.ts";
+import type { OpCase } from "./op-case.ts";
+import { metricOutcome } from "./op-case.ts";
+import type { Rows } from "./rows.ts";
+import { awkwardRows } from "./rows.ts";
+
+/** The fused update of rows of logits: old log-probs near the rows' own, junk at absent targets. */
+export function updateArguments(rows: Rows, options: Partial<PolicyUpdateArguments> = {}): PolicyUpdateArguments {
+  const N = rows.targets.length;
+  const { logprobs: _out, ...loss } = lossArguments(N, {}, rows.V);
+  const { logprobs } = reference().logprobs(rows);
+  const draw = randomArrays(rows.V + 1);
+  const near = (given: Float32Array) =>
+    given.map((x, n) =>
+      Number.isFinite(x) ? (Number.isFinite(logprobs[n]) ? logprobs[n] : -1) + 0.25 * draw.normal() : x,
+    );
+  return { ...rows, ...loss, oldLogprobs: near(loss.oldLogprobs), refLogprobs: near(loss.refLogprobs), ...options };
+}
+
+export function updateCases(): OpCase[] {
+  // A masked target has no ratio: log-prob −∞ less a number is −∞, and its surrogate's KL is infinite.
+  const usable = awkwardRows.filter(({ name }) => !/NaN|masked target|wholly masked|all but one/.test(name));
+  const some = awkwardRows.find(({ name }) => name === "temperature 0.7")!;
+  const entropyWeights = (rows: Rows) => ({
+    entropyWeights: randomArrays(rows.V)
+      .normals(rows.targetOffsets.length - 1, 0.1)
+      .map((weight, t) => (t === 2 ? 0 : weight)),
+  });
+  return [
+    ...usable.map((rows) => updateCase(rows.name, updateArguments(rows))),
+    ...usable.map((rows) => updateCase(`${rows.name}, entropy weights`, updateArguments(rows, entropyWeights(rows)))),
+    ...clipVariants.map(([name, options]) =>
+      updateCase(name, updateArguments(some, { ...options, ...entropyWeights(some) })),
+    ),
+  ];
+}
+
+function updateCase(name: string, args: PolicyUpdateArguments): OpCase {
+  const N = args.targets.length;
+  const T = args.targetOffsets.length - 1;
+  return {
+    op: "policyUpdate.clip",
+    name,
+    scale: lossScale(args),
+    run: (ops, make) => {
+      const out = { ratios: make.filled(N), logprobs: make.filled(N), lse: make.filled(T), entropy: make.filled(T) };
+      const gradients = { dlogprobs: make.filled(N), dlogits: make.filled(args.logits.length) };
+      const { metrics } = ops.policyUpdate.clip({ ...args, ...out, ...gradients });
+      return { ...out, ...gradients, ...metricOutcome(metrics) };
+    },
+  };
+}
