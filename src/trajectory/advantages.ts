@@ -75,7 +75,9 @@ function perGroup(
   estimate: (outcomes: readonly number[]) => readonly number[],
 ): Float64Array {
   if (groups !== undefined && groups.length !== outcomes.length) {
-    throw new RangeError(`${op}: expected groups [L] of length ${outcomes.length}, received a length of ${groups.length}`);
+    throw new RangeError(
+      `${op}: expected groups [L] of length ${outcomes.length}, received a length of ${groups.length}`,
+    );
   }
   const members = new Map<number | string, number[]>();
   for (let l = 0; l < outcomes.length; l++) {

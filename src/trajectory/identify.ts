@@ -54,10 +54,7 @@ export function identify(tree: Tree, options: SuccessOptions = {}): Identificati
 }
 
 /** How far two solutions, each a list of steps, agree from their beginning. */
-export function agreement(
-  a: readonly (readonly number[])[],
-  b: readonly (readonly number[])[],
-): Agreement {
+export function agreement(a: readonly (readonly number[])[], b: readonly (readonly number[])[]): Agreement {
   const shorter = Math.min(a.length, b.length);
   let steps = 0;
   while (steps < shorter && sameTokens(a[steps], b[steps])) steps++;

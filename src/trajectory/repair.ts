@@ -1,12 +1,6 @@
 /** Corrections by prompt: the policy is shown a failed solution and writes another. */
 
-import {
-  confirmed,
-  graftBest,
-  leavesWithoutReference,
-  type Correction,
-  type CorrectionConfig,
-} from "./corrections.ts";
+import { confirmed, graftBest, leavesWithoutReference, type Correction, type CorrectionConfig } from "./corrections.ts";
 import type { Problem, Sampler, Verifier } from "./problem.ts";
 import { countTokens, request, sampleAll } from "./rollout.ts";
 import { completionOf, isRollout, type Tree } from "./tree.ts";
@@ -80,7 +74,11 @@ export async function repair(
   const completions = await sampleAll(
     sampler,
     asked.map(({ tree, failed }) =>
-      request(settings.prompt(tree.problem, failed), settings.maxTokens ?? config.maxTokens, settings.stop ?? config.stop),
+      request(
+        settings.prompt(tree.problem, failed),
+        settings.maxTokens ?? config.maxTokens,
+        settings.stop ?? config.stop,
+      ),
     ),
     "correct",
   );

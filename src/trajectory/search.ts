@@ -1,12 +1,6 @@
 /** Corrections by sampling: a failed solution is continued anew from its own step boundaries until one continuation verifies. */
 
-import {
-  confirmed,
-  graftBest,
-  leavesWithoutReference,
-  type Correction,
-  type CorrectionConfig,
-} from "./corrections.ts";
+import { confirmed, graftBest, leavesWithoutReference, type Correction, type CorrectionConfig } from "./corrections.ts";
 import type { SampleRequest, Sampler, Verifier } from "./problem.ts";
 import { countTokens, request, sampleAll } from "./rollout.ts";
 import { stepsOf, type Tree } from "./tree.ts";
@@ -91,14 +85,12 @@ async function probe(
     asked.map((probe) => probe.request),
     "correct",
   );
-  const found = asked.map(
-    ({ hunt: { tree, leaf, boundaries } }, a): Correction => ({
-      tree,
-      leaf,
-      kept: boundaries[round],
-      tokens: completions[a].tokens,
-    }),
-  );
+  const found = asked.map(({ hunt: { tree, leaf, boundaries } }, a): Correction => ({
+    tree,
+    leaf,
+    kept: boundaries[round],
+    tokens: completions[a].tokens,
+  }));
   const verified = await confirmed(found, verifier, config.threshold);
   graftBest(verified, "search", config.segment);
   return { probes: asked.length / samples, verified: verified.length, tokens: countTokens(completions) };

@@ -86,11 +86,7 @@ export function mapBoundaries(
  *
  * @throws RangeError for a gap, an overlap, an empty step, or an end beyond the tokens
  */
-export function checkSteps(
-  steps: readonly Range[],
-  tokenCount: number,
-  subject = "segment: expected steps",
-): void {
+export function checkSteps(steps: readonly Range[], tokenCount: number, subject = "segment: expected steps"): void {
   const fail = (received: string): never => {
     throw new RangeError(`${subject} to hold each of ${tokenCount} positions exactly once, received ${received}`);
   };

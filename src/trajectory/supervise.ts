@@ -110,10 +110,12 @@ function contrast(tree: Tree, advantages: Float64Array, config: SuperviseConfig)
   const hasSuccess = tree.leaves.some((leaf) => isRollout(leaf) && succeeded(leaf, threshold));
   const identifications = identify(tree, config);
   return tree.leaves.map((leaf, index) => {
-    if (!isRollout(leaf)) return everyToken(tree, index, succeeded(leaf, threshold) ? weight : 0, sharedSteps(tree, index));
+    if (!isRollout(leaf))
+      return everyToken(tree, index, succeeded(leaf, threshold) ? weight : 0, sharedSteps(tree, index));
     if (!failed(leaf, threshold)) return everyToken(tree, index, advantages[index]);
     const found = identifications[index];
-    if (found.reference >= 0) return penalty(tree, index, found, -weight * (hasSuccess ? Math.abs(advantages[index]) : 1));
+    if (found.reference >= 0)
+      return penalty(tree, index, found, -weight * (hasSuccess ? Math.abs(advantages[index]) : 1));
     return everyToken(tree, index, withoutReference === "outcome" ? advantages[index] : 0);
   });
 }
@@ -212,7 +214,9 @@ function addLeaf(tree: Tree, leaf: number, credits: Float64Array, sums: readonly
     for (let t = 0; t < tree.steps[node].tokens.length; t++, n++) {
       const credit = credits[n];
       if (!Number.isFinite(credit)) {
-        throw new RangeError(`sumCredits: expected a finite credit per token, received ${credit} for token ${n} of leaf ${leaf}`);
+        throw new RangeError(
+          `sumCredits: expected a finite credit per token, received ${credit} for token ${n} of leaf ${leaf}`,
+        );
       }
       if (credit === 0) continue;
       sums[node][3 * t + (credit > 0 ? 0 : 1)] += credit;

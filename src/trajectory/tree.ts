@@ -62,10 +62,13 @@ export function graft(tree: Tree, from: number, steps: readonly (readonly number
   }
   const corrects = leaf.corrects ?? -1;
   if (!Number.isInteger(corrects) || corrects < -1 || corrects >= tree.leaves.length) {
-    throw new RangeError(`graft: expected corrects to be −1 or a leaf below ${tree.leaves.length}, received ${corrects}`);
+    throw new RangeError(
+      `graft: expected corrects to be −1 or a leaf below ${tree.leaves.length}, received ${corrects}`,
+    );
   }
   for (const tokens of steps) {
-    if (tokens.length === 0) throw new RangeError("graft: expected steps of at least one token, received an empty step");
+    if (tokens.length === 0)
+      throw new RangeError("graft: expected steps of at least one token, received an empty step");
     checkTokens(tokens, "graft: expected a step");
   }
   let node = from;

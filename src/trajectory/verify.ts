@@ -50,9 +50,7 @@ export interface VerifyReport {
 export async function verify(trees: readonly Tree[], verifier: Verifier): Promise<VerifyReport> {
   const verdicts = await Promise.all(
     trees.flatMap((tree) =>
-      tree.leaves.flatMap((leaf, index) =>
-        leaf.outcome === undefined ? [settle(tree, leaf, index, verifier)] : [],
-      ),
+      tree.leaves.flatMap((leaf, index) => (leaf.outcome === undefined ? [settle(tree, leaf, index, verifier)] : [])),
     ),
   );
   const unverified = verdicts.filter((verdict) => Number.isNaN(verdict.outcome)).length;

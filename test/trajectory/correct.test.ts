@@ -1,0 +1,256 @@
+import { describe, expect, it } from "vitest";
+import {
+  correct,
+  fixedTokens,
+  type CorrectConfig,
+  type SampleRequest,
+  type Sampler,
+  type Tree,
+  type Verifier,
+} from "../../src/trajectory/index.ts";
+import { boundaries } from "../../src/trajectory/search.ts";
+import { dedent, draw, drawing } from "../support/draw.ts";
+
+/** Right if it ends with 9. */
+const endsWithNine: Verifier = (_, completion) => (completion.at(-1) === 9 ? 1 : 0);
+const config: CorrectConfig = { maxTokens: 4, stop: [9], segment: fixedTokens(1) };
+const failure = 100;
+
+interface Scripted extends Sampler {
+  readonly calls: (readonly SampleRequest[])[];
+}
+
+/** Continues a prefix, written as text, with the listed tokens; anything else with 0. */
+function scripted(answers: Record<string, number[] | number[][]>): Scripted {
+  const calls: (readonly SampleRequest[])[] = [];
+  const asked = new Map<string, number>();
+  const answer = (prefix: string): readonly number[] => {
+    const known = answers[prefix];
+    if (known === undefined) return [0];
+    const turn = asked.get(prefix) ?? 0;
+    asked.set(prefix, turn + 1);
+    return Array.isArray(known[0]) ? (known as number[][])[turn] : (known as number[]);
+  };
+  return {
+    calls,
+    sample: (requests) => {
+      calls.push(requests);
+      return Promise.resolve(
+        requests.map(({ prefix }) => {
+          const tokens = answer(prefix.join(" "));
+          return { tokens, logprobs: tokens.map(() => 0) };
+        }),
+      );
+    },
+  };
+}
+
+const prefixes = (sampler: Scripted): string[][] =>
+  sampler.calls.map((call) => call.map(({ prefix }) => prefix.join(" ")));
+
+/** The failed attempt between two marks. */
+const repair = {
+  prompt: ({ prompt }: { prompt: readonly number[] }, failed: readonly number[]) => [
+    ...prompt,
+    failure,
+    ...failed,
+    failure,
+  ],
+};
+
+const twoGroups = (): [Tree, Tree] => [
+  draw(`
+    1
+      3
+        4 → 0
+      5 → 0
+  `),
+  draw(`
+    2
+      3 → 1
+      4 → 0
+  `),
+];
+
+describe("correct by repair", () => {
+  it("asks for all trees without a success at once and keeps what verifies", async () => {
+    const trees = twoGroups();
+    const sampler = scripted({ "1 100 3 4 100": [3, 9], "1 100 5 100": [6] });
+    const report = await correct(trees, sampler, endsWithNine, { ...config, repair });
+    expect(prefixes(sampler)).toEqual([["1 100 3 4 100", "1 100 5 100"]]);
+    expect(sampler.calls[0][0]).toMatchObject({ maxTokens: 4, stop: [9] });
+    expect(report).toEqual({
+      repair: { tried: 2, verified: 1, accepted: 1, tokens: 3 },
+      search: { probes: 0, verified: 0, tokens: 0 },
+    });
+    expect(drawing(trees[0])).toBe(
+      dedent(`
+        1
+          3
+            4 → #0 0
+            9 → #2 1 repair of 0
+          5 → #1 0
+      `),
+    );
+    expect(trees[1].leaves).toHaveLength(2);
+  });
+
+  it("of several that verify, the one that agrees longest is kept", async () => {
+    const [tree] = twoGroups();
+    const sampler = scripted({
+      "1 100 3 4 100": [
+        [6, 9],
+        [3, 9],
+        [3, 4, 9],
+      ],
+    });
+    const report = await correct([tree], sampler, endsWithNine, {
+      ...config,
+      repair: { ...repair, perLeaf: 3, maxLeaves: 1 },
+    });
+    expect(report.repair).toEqual({ tried: 3, verified: 3, accepted: 3, tokens: 7 });
+    expect(drawing(tree)).toBe(
+      dedent(`
+        1
+          3
+            4 → #0 0
+              9 → #2 1 repair of 0
+          5 → #1 0
+      `),
+    );
+  });
+
+  it("what cannot be parsed, is too long or is not accepted is counted and forgotten", async () => {
+    const tree = draw(`
+      1
+        3 → 0
+        4 → 0
+        5 → 0
+        6 → 0
+    `);
+    const sampler = scripted({
+      "1 100 3 100": [7, 9],
+      "1 100 4 100": [2, 2, 2, 2, 9],
+      "1 100 5 100": [5, 9],
+      "1 100 6 100": [6, 9],
+    });
+    const candidates: unknown[] = [];
+    const report = await correct([tree], sampler, endsWithNine, {
+      ...config,
+      repair: {
+        ...repair,
+        maxTokens: 6,
+        parse: (_, __, completion) => (completion[0] === 7 ? null : completion),
+        accept: (asked) => {
+          candidates.push(...asked);
+          return Promise.resolve(asked.map(({ repaired }) => repaired[0] === 6));
+        },
+      },
+    });
+    expect(candidates).toEqual([
+      { problem: tree.problem, failed: [5], repaired: [5, 9] },
+      { problem: tree.problem, failed: [6], repaired: [6, 9] },
+    ]);
+    expect(report.repair).toEqual({ tried: 4, verified: 2, accepted: 1, tokens: 11 });
+    expect(tree.leaves.slice(4)).toEqual([{ step: 5, source: "repair", corrects: 3, outcome: 1 }]);
+  });
+
+  it("groups without success are asked even where a correction serves as reference, each failure once", async () => {
+    const tree = draw(`
+      1
+        3 → 0
+        4 → 0
+        5 → 1 repair of 0
+    `);
+    const sampler = scripted({});
+    await correct([tree], sampler, endsWithNine, { ...config, repair });
+    expect(sampler.calls).toEqual([]);
+    await correct([tree], sampler, endsWithNine, { ...config, repair: { ...repair, only: "groups-without-success" } });
+    expect(prefixes(sampler)).toEqual([["1 100 4 100"]]);
+  });
+});
+
+describe("correct by search", () => {
+  const failed = (): Tree =>
+    draw(`
+      1
+        2
+          3
+            4
+              5 → 0
+    `);
+
+  it("gallops back from the end until a continuation verifies", async () => {
+    const tree = failed();
+    const sampler = scripted({ "1 2 3": [7, 9] });
+    const report = await correct([tree], sampler, endsWithNine, { ...config, search: { mode: "gallop" } });
+    expect(prefixes(sampler)).toEqual([["1 2 3 4"], ["1 2 3"]]);
+    expect(sampler.calls.map(([request]) => request.maxTokens)).toEqual([1, 2]);
+    expect(report.search).toEqual({ probes: 2, verified: 1, tokens: 3 });
+    expect(drawing(tree)).toBe(
+      dedent(`
+        1
+          2
+            3
+              4
+                5 → #0 0
+              7
+                9 → #1 1 search of 0
+      `),
+    );
+  });
+
+  it("probes all trees of a round in one call, each probe as often as asked, and stops with the first reference", async () => {
+    const trees = [failed(), ...twoGroups()];
+    const sampler = scripted({ "1 3": [[8], [9]] });
+    const report = await correct(trees, sampler, endsWithNine, {
+      ...config,
+      search: { mode: "gallop", samples: 2, maxProbes: 2 },
+    });
+    expect(prefixes(sampler)).toEqual([
+      ["1 2 3 4", "1 2 3 4", "1 3", "1 3", "1", "1"],
+      ["1 2 3", "1 2 3"],
+    ]);
+    expect(report.search).toEqual({ probes: 4, verified: 1, tokens: 8 });
+    expect(trees[1].leaves.at(-1)).toMatchObject({ source: "search", corrects: 0, outcome: 1 });
+  });
+
+  it("comes after repair, for what repair left", async () => {
+    const trees = [failed(), draw("1\n  3 → 0")];
+    const sampler = scripted({ "1 100 2 3 4 5 100": [2, 9] });
+    await correct(trees, sampler, endsWithNine, { ...config, repair, search: { mode: "bisect", maxProbes: 1 } });
+    expect(prefixes(sampler)).toEqual([["1 100 2 3 4 5 100", "1 100 3 100"], ["1"]]);
+  });
+
+  it("asks nothing where the prefix has used up the tokens", async () => {
+    const sampler = scripted({});
+    const report = await correct([failed()], sampler, endsWithNine, {
+      ...config,
+      maxTokens: 3,
+      search: { mode: "gallop", maxProbes: 1 },
+    });
+    expect(sampler.calls).toEqual([]);
+    expect(report.search.probes).toBe(0);
+  });
+
+  it("boundaries end with a fresh solution", () => {
+    expect(boundaries("gallop", 9)).toEqual([8, 7, 5, 1, 0]);
+    expect(boundaries("bisect", 9)).toEqual([4, 2, 1, 0]);
+    expect([0, 1].map((length) => boundaries("gallop", length))).toEqual([[0], [0]]);
+    expect([0, 1].map((length) => boundaries("bisect", length))).toEqual([[0], [0]]);
+  });
+});
+
+describe("correct", () => {
+  it("wants verified leaves", async () => {
+    await expect(correct([draw("1\n  2 → …")], scripted({}), endsWithNine, config)).rejects.toThrow(
+      "correct: expected verified leaves, leaf 0 of drawn has no outcome yet",
+    );
+  });
+
+  it("leaves unverified solutions alone", async () => {
+    const sampler = scripted({});
+    await correct([draw("1\n  2 → ?")], sampler, endsWithNine, { ...config, repair, search: { mode: "gallop" } });
+    expect(sampler.calls).toEqual([]);
+  });
+});
