@@ -1,0 +1,56 @@
+/** AdamW with clipping by the global gradient norm, on the flat arrays of a policy. */
+
+import type { Ops } from "./ops/ops.ts";
+
+export interface Optimizer {
+  /** One step in place; gives the gradient norm before clipping. */
+  step(ops: Ops, params: Float32Array, grads: Float32Array): number;
+}
+
+export interface AdamWOptions {
+  /** learning rate of the next step; may be set between steps */
+  readonly lr: number;
+  readonly beta1?: number;
+  readonly beta2?: number;
+  readonly eps?: number;
+  /** decoupled: times the rate, not through the moments */
+  readonly weightDecay?: number;
+  /** the gradient is scaled down to this norm where it is longer; default none */
+  readonly maxGradNorm?: number;
+}
+
+/** Loshchilov & Hutter 2019, arXiv:1711.05101. The moments begin at 0 and follow the arrays of the first step. */
+export class AdamW implements Optimizer {
+  lr: number;
+  readonly #options: Required<Omit<AdamWOptions, "lr">>;
+  #m = new Float32Array(0);
+  #v = new Float32Array(0);
+  #steps = 0;
+
+  constructor(options: AdamWOptions) {
+    const { lr, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weightDecay = 0, maxGradNorm = Infinity } = options;
+    if (!(maxGradNorm > 0)) throw new RangeError(`AdamW: expected maxGradNorm to be above 0, received ${maxGradNorm}`);
+    this.lr = lr;
+    this.#options = { beta1, beta2, eps, weightDecay, maxGradNorm };
+  }
+
+  get steps(): number {
+    return this.#steps;
+  }
+
+  step(ops: Ops, params: Float32Array, grads: Float32Array): number {
+    if (this.#steps === 0) {
+      this.#m = new Float32Array(params.length);
+      this.#v = new Float32Array(params.length);
+    }
+    const { maxGradNorm, ...settings } = this.#options;
+    const gradNorm = ops.gradNorm({ grads });
+    if (!Number.isFinite(gradNorm)) {
+      throw new RangeError(`AdamW: expected a finite gradient, received one of norm ${gradNorm}; no step was made`);
+    }
+    const gradScale = gradNorm > maxGradNorm ? maxGradNorm / gradNorm : 1;
+    this.#steps++;
+    ops.adamw({ params, grads, m: this.#m, v: this.#v, step: this.#steps, lr: this.lr, gradScale, ...settings });
+    return gradNorm;
+  }
+}

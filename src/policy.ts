@@ -1,0 +1,54 @@
+/** What the trainer needs of a policy. TablePolicy and TransformerPolicy are two; an outsider can write a third. */
+
+import type { Batch } from "./batch.ts";
+import type { Optimizer } from "./optimizer.ts";
+import type { Ops } from "./ops/ops.ts";
+import type { Sampler } from "./trajectory/index.ts";
+
+/** One named tensor of a policy: views into its flat arrays, valid as long as the policy lives. */
+export interface Parameter {
+  /** the checkpoint's name */
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** row-major, f32 */
+  readonly data: Float32Array;
+  /** accumulated by `backward`, cleared by `step` */
+  readonly grad: Float32Array;
+}
+
+export interface SamplingOptions {
+  /** 0: the most probable token. Default 1. */
+  readonly temperature?: number;
+  /** 0: none (default) */
+  readonly topK?: number;
+  /** 1: none (default) */
+  readonly topP?: number;
+  /** 0: none (default) */
+  readonly minP?: number;
+  /** an integer ≥ 0; the same seed and the same calls give the same tokens */
+  readonly seed: number;
+}
+
+/** A forward pass whose activations are kept until the next one. */
+export interface ForwardPass {
+  /** `[T, V]` f32; the caller may overwrite them with their gradient */
+  readonly logits: Float32Array;
+  /** Adds the gradients of the parameters for `dlogits [T, V]`. Once per pass. */
+  backward(dlogits: Float32Array): void;
+}
+
+export interface Policy {
+  readonly ops: Ops;
+  /** V */
+  readonly vocabulary: number;
+  /** A sampler from the policy as it is at each call. It draws from streams of its own. */
+  sampler(options: SamplingOptions): Sampler;
+  /** Logits at every packed position of a batch. */
+  forward(batch: Pick<Batch, "tokens" | "depth" | "subtreeEnd">): ForwardPass;
+  /** In the checkpoint's order. */
+  parameters(): readonly Parameter[];
+  /** One step of the optimizer on the gradients gathered so far, which are cleared. Gives their norm before clipping. */
+  step(optimizer: Optimizer): number;
+  /** A policy of the same kind with the same parameters and nothing shared. */
+  clone(): Policy;
+}

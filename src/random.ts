@@ -1,0 +1,34 @@
+/**
+ * Seeded uniform numbers in [0, 1) on the host: problems, demonstrations, shuffles and starting weights. (Sampling from a
+ * policy draws from the counter-based generator of the `sample` op.) The state is one 32-bit word: Steele's SplitMix with
+ * Murmur3's finaliser.
+ */
+export class Random {
+  #state: number;
+
+  constructor(seed: number) {
+    this.#state = seed >>> 0;
+  }
+
+  /** uniform in [0, 1) */
+  readonly next = (): number => {
+    this.#state = (this.#state + 0x9e3779b9) >>> 0;
+    let z = this.#state;
+    z = Math.imul(z ^ (z >>> 16), 0x85ebca6b);
+    z = Math.imul(z ^ (z >>> 13), 0xc2b2ae35);
+    return ((z ^ (z >>> 16)) >>> 0) / 2 ** 32;
+  };
+
+  /** an integer in 0 … end − 1 */
+  below(end: number): number {
+    return Math.floor(this.next() * end);
+  }
+}
+
+/** A seed for one purpose, from the run's seed and the purpose's name (FNV-1a): streams of different names are unrelated. */
+export function deriveSeed(seed: number, purpose: string): number {
+  let hash = 0x811c9dc5 ^ (seed >>> 0);
+  hash = Math.imul(hash, 0x01000193);
+  for (let i = 0; i < purpose.length; i++) hash = Math.imul(hash ^ purpose.charCodeAt(i), 0x01000193);
+  return hash >>> 0;
+}

@@ -1,0 +1,22 @@
+import type { Problem, RepairConfig, Segmenter, Verifier } from "../trajectory/index.ts";
+
+/** A kind of problem that a program makes and judges, with what training on it needs. */
+export interface Task {
+  readonly name: string;
+  /** V: token ids are below it */
+  readonly vocabulary: number;
+  /** of a completion */
+  readonly maxTokens: number;
+  /** token ids that end a completion */
+  readonly stop?: readonly number[];
+  readonly segment: Segmenter;
+  readonly verify: Verifier;
+  /** A new problem; `random` is uniform in [0, 1). */
+  problem(random: () => number): Problem;
+  /** Index of the first wrong step, −1: none. For reports alone; a task need not be able to tell. */
+  readonly firstWrongStep?: (problem: Problem, completion: readonly number[]) => number;
+  /** How the policy is asked to repair a failed completion. */
+  readonly repair?: RepairConfig;
+  /** Tokens as a person reads them. */
+  readonly write: (tokens: readonly number[]) => string;
+}

@@ -1,0 +1,154 @@
+/** From credits to a better policy: clipped policy-gradient steps on trees that carry credit. */
+
+import { minibatches, pack, type Batch } from "./batch.ts";
+import type { Optimizer } from "./optimizer.ts";
+import type { PolicyLossMetrics } from "./ops/ops.ts";
+import type { Policy } from "./policy.ts";
+import type { Supervision, Tree } from "./trajectory/index.ts";
+
+export interface UpdateConfig {
+  /** passes over the trees */
+  readonly epochs: number;
+  /** leaves with credit per step of the optimizer, about */
+  readonly rowsPerBatch: number;
+  readonly epsLow: number;
+  readonly epsHigh: number;
+}
+
+/** Means over the steps of an update, weighted by their targets; 0 where nothing had credit. */
+export interface UpdateMetrics {
+  /** steps of the optimizer */
+  readonly steps: number;
+  /** packed positions that went through the policy, old log-probs included */
+  readonly positions: number;
+  readonly loss: number;
+  /** share of targets whose clipped branch is the larger loss */
+  readonly clipFraction: number;
+  /** mean of (ratio − 1) − log ratio: the k3 estimate of KL(old ‖ new) */
+  readonly approxKl: number;
+  /** largest |ratio − 1| of the first step, before which the policy has not moved: what sampling and training disagree by */
+  readonly firstRatioError: number;
+  /** entropy of the policy at the positions with credit, nats, mean over the steps */
+  readonly entropy: number;
+  /** before clipping, mean over the steps */
+  readonly gradNorm: number;
+}
+
+/** The log-probs of a batch's targets under the policy as it is, `[N]` in nats. */
+export function measureLogprobs(policy: Policy, batch: Batch): Float32Array {
+  const { targetOffsets, targets } = batch;
+  const logprobs = new Float32Array(targets.length);
+  policy.ops.logprobs({ logits: policy.forward(batch).logits, targetOffsets, targets, logprobs });
+  return logprobs;
+}
+
+/**
+ * Updates the policy on trees with their supervisions. Old log-probs are measured by the policy itself before its first step,
+ * for all targets alike, whoever wrote them. Each step's loss is divided by the number of tokens with credit of its batch.
+ *
+ * @param random uniform in [0, 1); shuffles the trees of every epoch
+ */
+export function update(
+  policy: Policy,
+  optimizer: Optimizer,
+  trees: readonly Tree[],
+  supervisions: readonly Supervision[],
+  config: UpdateConfig,
+  random: () => number,
+): UpdateMetrics {
+  const { ops } = policy;
+  const total = { steps: 0, positions: 0, loss: 0, entropy: 0, gradNorm: 0, firstRatioError: 0 };
+  const sums = { count: 0, clipped: 0, kl: 0 };
+
+  const old = new Map<Tree, Float32Array>();
+  for (const group of minibatches(trees, supervisions, config.rowsPerBatch, random)) {
+    const batch = pack(group.trees, group.supervisions, { prune: true });
+    total.positions += batch.tokens.length;
+    const logprobs = measureLogprobs(policy, batch);
+    splitByTree(batch).forEach(({ start, end }, p) => old.set(group.trees[p], logprobs.slice(start, end)));
+  }
+
+  for (let epoch = 0; epoch < config.epochs; epoch++) {
+    for (const group of minibatches(trees, supervisions, config.rowsPerBatch, random)) {
+      const batch = pack(group.trees, group.supervisions, { prune: true });
+      const { targetOffsets, targets, stepCredits, stepOf, weights } = batch;
+      const oldLogprobs = concatenate(group.trees.map((tree) => old.get(tree) ?? new Float32Array(0)));
+      const pass = policy.forward(batch);
+      const ratios = new Float32Array(targets.length);
+      const result = ops.policyUpdate.clip({
+        logits: pass.logits,
+        dlogits: pass.logits,
+        targetOffsets,
+        targets,
+        oldLogprobs,
+        advantages: ops.scatterAdvantages({ stepCredits, stepOf }),
+        weights,
+        epsLow: config.epsLow,
+        epsHigh: config.epsHigh,
+        entropy: true,
+        ratios,
+      });
+      pass.backward(pass.logits);
+      if (total.steps === 0) total.firstRatioError = largestError(ratios, weights);
+      total.gradNorm += policy.step(optimizer);
+      total.steps++;
+      total.positions += batch.tokens.length;
+      total.loss += result.metrics.loss;
+      total.entropy += meanOverRows(result.entropy, targetOffsets);
+      addMetrics(sums, result.metrics);
+    }
+  }
+  const perStep = Math.max(1, total.steps);
+  const perTarget = Math.max(1, sums.count);
+  return {
+    steps: total.steps,
+    positions: total.positions,
+    loss: total.loss / perStep,
+    clipFraction: sums.clipped / perTarget,
+    approxKl: sums.kl / perTarget,
+    firstRatioError: total.firstRatioError,
+    entropy: total.entropy / perStep,
+    gradNorm: total.gradNorm / perStep,
+  };
+}
+
+function addMetrics(sums: { count: number; clipped: number; kl: number }, metrics: PolicyLossMetrics): void {
+  sums.count += metrics.count;
+  sums.clipped += metrics.clipFraction * metrics.count;
+  sums.kl += metrics.approxKl * metrics.count;
+}
+
+/** The targets of each tree of a batch: half-open ranges of n. Trees begin at depth 0. */
+function splitByTree(batch: Batch): { start: number; end: number }[] {
+  const starts: number[] = [];
+  batch.depth.forEach((depth, t) => {
+    if (depth === 0) starts.push(batch.targetOffsets[t]);
+  });
+  return starts.map((start, p) => ({ start, end: starts[p + 1] ?? batch.targets.length }));
+}
+
+function concatenate(parts: readonly Float32Array[]): Float32Array {
+  const whole = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let offset = 0;
+  for (const part of parts) {
+    whole.set(part, offset);
+    offset += part.length;
+  }
+  return whole;
+}
+
+function largestError(ratios: Float32Array, weights: Float32Array): number {
+  return ratios.reduce((most, ratio, n) => (weights[n] === 0 ? most : Math.max(most, Math.abs(ratio - 1))), 0);
+}
+
+function meanOverRows(values: ArrayLike<number> | undefined, targetOffsets: Int32Array): number {
+  if (values === undefined) return 0;
+  let sum = 0;
+  let rows = 0;
+  for (let t = 0; t < values.length; t++) {
+    if (targetOffsets[t] === targetOffsets[t + 1]) continue;
+    sum += values[t];
+    rows++;
+  }
+  return rows > 0 ? sum / rows : 0;
+}
