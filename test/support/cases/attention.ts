@@ -55,11 +55,13 @@ export function attentionCases(): OpCase[] {
       return treeCases(`${name}, ${heads} heads, ${kvHeads} kv, D = ${D}`, treeInputs(parents, layout));
     }),
   );
-  const sharp = treeCases("sharp scores", treeInputs(forests["a branch"], [4, 2, 16], 6));
+  const sharp = treeCases("sharp scores", treeInputs(forests["a branch"], [4, 2, 16], 6), 6);
   return [...trees, ...sharp, ...decodeCases()];
 }
 
-function treeCases(name: string, inputs: TreeInputs): OpCase[] {
+const largestNormal = 4;
+
+function treeCases(name: string, inputs: TreeInputs, spread = 1): OpCase[] {
   const T = inputs.subtreeEnd.length;
   const saved = { out: new Float32Array(inputs.q.length), lse: new Float32Array(T * inputs.heads) };
   reference().treeAttention({ ...inputs, ...saved });
@@ -78,7 +80,7 @@ function treeCases(name: string, inputs: TreeInputs): OpCase[] {
     {
       op: "treeAttentionBackward",
       name,
-      scale: { dq: 1, dk: 1, dv: 1 },
+      scale: { dq: largestNormal * spread, dk: largestNormal * spread, dv: 1 }, // dq, dk: differences of dout · v
       run: (ops, make) => {
         const out = {
           dq: make.filled(inputs.q.length),

@@ -9,12 +9,6 @@ export function logprobsCases(): OpCase[] {
   return awkwardRows.flatMap((rows) => [forward(rows), backward(rows, false), backward(rows, true), quiet(rows)]);
 }
 
-/** logits / temperature is as large as this: what a log-prob or a log-sum-exp is the small difference of. */
-export function largestLogit({ logits, temperature }: Rows): number {
-  const lowest = typeof temperature === "number" ? temperature : Math.min(...temperature);
-  return logits.reduce((largest, x) => (Number.isFinite(x) ? Math.max(largest, Math.abs(x)) : largest), 0) / lowest;
-}
-
 function forward(rows: Rows): OpCase {
   const T = rows.targetOffsets.length - 1;
   return {
@@ -45,6 +39,7 @@ function backward(rows: Rows, withEntropy: boolean): OpCase {
   return {
     op: "logprobsBackward",
     name: `${rows.name}${withEntropy ? ", with entropy" : ""}`,
+    scale: { dlogits: rows.several ? args.dlogprobs.reduce((sum, g) => sum + Math.abs(g), 0) : 0 },
     run: (ops, make) => ({ dlogits: ops.logprobsBackward({ ...args, dlogits: make.filled(rows.logits.length) }) }),
   };
 }

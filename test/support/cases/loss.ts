@@ -193,14 +193,14 @@ function clipCase(name: string, args: PolicyLossArguments): OpCase {
   };
 }
 
-/** Sums of both signs cancel: their error is that of their terms. */
-export function lossScale({ weights }: { readonly weights: ArrayLike<number> }): Record<string, number> {
-  return {
-    loss: Array.from(weights).reduce((sum, weight) => sum + Math.abs(weight), 0),
-    negLogRatio: 1,
-    kl: 1,
-    approxKl: 1,
-  };
+/** Sums of both signs cancel: their error is that of their terms, and that of a log ratio is that of its log-probs. */
+export function lossScale(
+  { weights }: Pick<PolicyLossArguments, "weights">,
+  largestLogprob = 1,
+): Record<string, number> {
+  const means = ["negLogRatio", "absLogRatio", "approxKl", "kl", "ratioMean", "ratioMax", "ratios"];
+  const total = Array.from(weights).reduce((sum, weight) => sum + Math.abs(weight), 0);
+  return { loss: total * largestLogprob, ...Object.fromEntries(means.map((metric) => [metric, largestLogprob])) };
 }
 
 function sequenceCases(): OpCase[] {

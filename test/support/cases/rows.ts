@@ -9,6 +9,8 @@ export interface Rows {
   readonly targetOffsets: Int32Array;
   readonly targets: Int32Array;
   readonly temperature: number | Float32Array;
+  /** the gradients of several targets nearly cancel in an entry: its error is that of their sum */
+  readonly several: boolean;
 }
 
 interface RowsOptions {
@@ -17,20 +19,21 @@ interface RowsOptions {
   /** standard deviation of the logits */
   readonly spread?: number;
   readonly temperature?: number | Float32Array;
+  readonly several?: boolean;
   readonly edit?: (logits: Float32Array, targets: Int32Array) => void;
 }
 
 function rows(
   name: string,
   V: number,
-  { counts = [1, 0, 3, 1], spread = 2, temperature = 1, edit }: RowsOptions = {},
+  { counts = [1, 0, 3, 1], spread = 2, temperature = 1, several = false, edit }: RowsOptions = {},
 ): Rows {
   const draw = randomArrays(V * 31 + name.length);
   const logits = draw.normals(counts.length * V, spread);
   const targetOffsets = offsetsOf(counts);
   const targets = draw.integers(targetOffsets[counts.length], V);
   edit?.(logits, targets);
-  return { name, V, logits, targetOffsets, targets, temperature };
+  return { name, V, logits, targetOffsets, targets, temperature, several };
 }
 
 const vocabularies = [1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 257, 2047, 2048, 2049, 5000];
@@ -39,6 +42,7 @@ const perRow = Float32Array.of(0.5, 1, 0.7, 2);
 /** The awkward rows, one regime per entry, so that a wide one does not widen the tolerance of another. */
 export const awkwardRows: readonly Rows[] = [
   ...vocabularies.map((V) => rows(`V = ${V}`, V)),
+  rows("T = 0", 1, { counts: [] }),
   rows("N = 0", 33, { counts: [0, 0, 0] }),
   rows("T = 1", 33, { counts: [1] }),
   rows("T = 1, V = 1", 1, { counts: [1] }),
@@ -53,15 +57,24 @@ export const awkwardRows: readonly Rows[] = [
   rows("descending logits", 5000, { counts: [2], edit: (logits) => logits.forEach((_, v) => (logits[v] = -v / 100)) }),
   ...[12, 16, 30, 80].map((lead) =>
     rows(`a target confident by ${lead}`, 97, {
-      counts: [1, 2],
+      counts: [1, 0],
       edit: (logits, targets) => {
-        targets.set([41, 41, 3]);
-        for (const t of [0, 1]) logits[97 * t + 41] = lead;
+        targets[0] = 41;
+        logits[41] = lead;
       },
     }),
   ),
+  rows("another target beside a confident one", 97, {
+    counts: [2],
+    several: true,
+    edit: (logits, targets) => {
+      targets.set([41, 3]);
+      logits[41] = 16;
+    },
+  }),
   rows("twenty targets around a confident one", 64, {
     counts: [20],
+    several: true,
     edit: (logits, targets) => {
       targets.forEach((_, n) => (targets[n] = n + 10));
       logits[28] = 14;

@@ -44,7 +44,7 @@ function updateCase(name: string, args: PolicyUpdateArguments): OpCase {
   return {
     op: "policyUpdate.clip",
     name,
-    scale: lossScale(args),
+    scale: updateScale(args),
     run: (ops, make) => {
       const out = { ratios: make.filled(N), logprobs: make.filled(N), lse: make.filled(T), entropy: make.filled(T) };
       const gradients = { dlogprobs: make.filled(N), dlogits: make.filled(args.logits.length) };
@@ -52,4 +52,17 @@ function updateCase(name: string, args: PolicyUpdateArguments): OpCase {
       return { ...out, ...gradients, ...metricOutcome(metrics) };
     },
   };
+}
+
+/** What the fused update rounds its log-probs to shows in all that follows from them. */
+export function updateScale(args: PolicyUpdateArguments): Record<string, number> {
+  const { logprobs } = reference().logprobs({
+    logits: args.logits,
+    targetOffsets: args.targetOffsets,
+    targets: args.targets,
+    temperature: args.temperature ?? 1,
+  });
+  const sizes = Array.from(logprobs, Math.abs).filter(Number.isFinite);
+  const [largest, weight] = [Math.max(1, ...sizes), Math.max(0, ...args.weights)];
+  return { ...lossScale(args, largest), dlogprobs: largest * weight, dlogits: largest * weight };
 }

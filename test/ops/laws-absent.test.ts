@@ -1,0 +1,142 @@
+import { describe, expect, it } from "vitest";
+import { cpuIsas, openOps } from "../../src/ops/native.ts";
+import type { PolicyUpdateArguments } from "../../src/ops/ops.ts";
+import { reference } from "../../src/ops/reference.ts";
+import { awkwardRows } from "../support/cases/rows.ts";
+import { clipVariants, lossArguments, vacate } from "../support/cases/loss.ts";
+import { headLayouts, forests, treeInputs } from "../support/cases/attention.ts";
+import { metricOutcome } from "../support/cases/op-case.ts";
+import { updateArguments, updateScale } from "../support/cases/update.ts";
+import { bits, expectClose } from "../support/close.ts";
+
+const plain = reference(Math.fround);
+const rows = awkwardRows.find(({ name }) => name === "V = 65")!; // rows of one, no, three and one targets
+
+/** The update of `rows`, with row 0 absent in all it holds, its logits too. */
+function withAbsentRow(junk: number): PolicyUpdateArguments {
+  const loss = lossArguments(rows.targets.length);
+  [0, 2].forEach((n) => vacate(loss, n, junk));
+  const logits = rows.logits.slice();
+  logits.fill([NaN, Infinity, -Infinity][junk], 0, rows.V);
+  const { logprobs: _out, ...rest } = loss;
+  return { ...rows, ...rest, logits };
+}
+
+describe.each(["reference", ...cpuIsas()])("%s", (isa) => {
+  const ops = isa === "reference" ? reference() : openOps("cpu", { isa });
+
+  describe.each(clipVariants)("an absent target, %s", (_name, options) => {
+    it.each(["clip", "sequenceClip"] as const)("changes no bit of policyLoss.%s, whatever it holds", (kind) => {
+      const results = [0, 1, 2].map((junk) => {
+        const args = { ...lossArguments(60), ...options, sequenceOffsets: Int32Array.of(0, 3, 4, 20, 60) };
+        for (const n of [0, 1, 3, 30, 59]) vacate(args, n, junk);
+        const { dlogprobs, metrics } = ops.policyLoss[kind](args);
+        for (const n of [0, 1, 3, 30, 59]) expect(dlogprobs[n]).toBe(0);
+        return [bits(dlogprobs), JSON.stringify(metrics)];
+      });
+      expect(results[1]).toEqual(results[0]);
+      expect(results[2]).toEqual(results[0]);
+      expect(results[0][1]).not.toContain("null"); // JSON of NaN and infinities
+    });
+
+    it("changes no bit of policyUpdate, even where its logits are junk", () => {
+      const results = [0, 1, 2].map((junk) => {
+        const { dlogits, metrics } = ops.policyUpdate.clip({ ...withAbsentRow(junk), ...options });
+        expect(dlogits.subarray(0, rows.V).every((d) => d === 0)).toBe(true);
+        return [bits(dlogits), JSON.stringify(metrics)];
+      });
+      expect(results[1]).toEqual(results[0]);
+      expect(results[2]).toEqual(results[0]);
+      expect(results[0][1]).not.toContain("null");
+    });
+  });
+
+  it("gives exactly zero gradient for zero advantages", () => {
+    for (const each of awkwardRows.filter(({ name }) => !/NaN|masked/.test(name))) {
+      const args = { ...updateArguments(each), advantages: new Float32Array(2 * each.targets.length) };
+      const { dlogits, dlogprobs } = ops.policyUpdate.clip(args);
+      expect(dlogprobs.every((d) => d === 0)).toBe(true);
+      expect(
+        dlogits.every((d) => d === 0),
+        each.name,
+      ).toBe(true);
+    }
+  });
+
+  it("writes gradients over the logits with the same bits", () => {
+    for (const each of awkwardRows) {
+      const given = {
+        ...updateArguments(each),
+        entropyWeights: new Float32Array(each.targetOffsets.length - 1).fill(0.1),
+      };
+      const apart = ops.policyUpdate.clip(given);
+      const logits = each.logits.slice();
+      ops.policyUpdate.clip({ ...given, logits, dlogits: logits });
+      expect(bits(logits), each.name).toBe(bits(Float32Array.from(apart.dlogits)));
+
+      const back = {
+        ...each,
+        lse: Float32Array.from(apart.lse),
+        dlogprobs: Float32Array.from(each.targets, (_, n) => n + 1),
+      };
+      const separate = Float32Array.from(ops.logprobsBackward(back));
+      const again = each.logits.slice();
+      ops.logprobsBackward({ ...back, logits: again, dlogits: again });
+      expect(bits(again), each.name).toBe(bits(separate));
+    }
+  });
+
+  it("writes the gradients of swiglu over its inputs with the same bits", () => {
+    const [gate, up, dout] = [1, 2, 3].map((seed) =>
+      Float32Array.from({ length: 77 }, (_, i) => Math.sin(seed * i * i)),
+    );
+    const [dgate, dup, sameGate, sameUp] = [gate.slice(), up.slice(), gate.slice(), up.slice()];
+    ops.swigluBackward({ gate, up, dout, dgate, dup });
+    ops.swigluBackward({ gate: sameGate, up: sameUp, dout, dgate: sameGate, dup: sameUp });
+    expect([bits(sameGate), bits(sameUp)]).toEqual([bits(dgate), bits(dup)]);
+  });
+
+  it.each(clipVariants)("gives in one pass what the three ops give one by one, %s", (_name, options) => {
+    const args = {
+      ...updateArguments(rows),
+      ...options,
+      temperature: 0.7,
+      entropyWeights: Float32Array.of(0.1, 0, -0.2, 0),
+    };
+    const fused = ops.policyUpdate.clip({ ...args, entropy: true });
+    const forward = ops.logprobs({ ...rows, temperature: 0.7, entropy: true });
+    const { dlogprobs, metrics } = ops.policyLoss.clip({ ...args, logprobs: forward.logprobs });
+    const dentropy = Float32Array.from(args.entropyWeights, (weight) => -weight);
+    const dlogits = ops.logprobsBackward({ ...args, lse: forward.lse, entropy: forward.entropy!, dlogprobs, dentropy });
+    const entropyTerm = 0.1 * forward.entropy![0] - 0.2 * forward.entropy![2];
+    const once = plain.policyUpdate.clip({ ...args, entropy: true });
+    expectClose(fused.logprobs, forward.logprobs, once.logprobs, { what: "logprobs" });
+    expectClose(fused.dlogprobs, dlogprobs, once.dlogprobs, { what: "dlogprobs", scale: updateScale(args).dlogprobs });
+    expectClose(fused.dlogits, dlogits, once.dlogits, { what: "dlogits", scale: updateScale(args).dlogits });
+    const [got, expected, rounded] = [
+      fused.metrics,
+      { ...metrics, loss: metrics.loss - entropyTerm },
+      once.metrics,
+    ].map(metricOutcome);
+    for (const [what, value] of Object.entries(got)) {
+      expectClose(value, expected[what], rounded[what], { what, scale: updateScale(args)[what] ?? 0 });
+    }
+  });
+
+  it("gives a decoding row the bits of its packed position", () => {
+    for (const parents of Object.values(forests)) {
+      for (const layout of headLayouts) {
+        const [heads, , D] = layout;
+        const inputs = treeInputs(parents, layout);
+        const packed = { out: new Float32Array(inputs.q.length), lse: new Float32Array(parents.length * heads) };
+        ops.treeAttention({ ...inputs, ...packed });
+        const paths = parents.map((_, i) => parents.map((_, j) => j).filter((j) => j <= i && i < inputs.subtreeEnd[j]));
+        const slotOffsets = Int32Array.from([0, ...paths.map((_, i) => paths.slice(0, i + 1).flat().length)]);
+        const out = new Float32Array(inputs.q.length);
+        const cache = { keys: inputs.k, values: inputs.v, slotOffsets, slots: Int32Array.from(paths.flat()) };
+        ops.decodeAttention({ ...inputs, ...cache, out });
+        expect(bits(out), `D = ${D}`).toBe(bits(packed.out));
+      }
+    }
+  });
+});
