@@ -25,15 +25,26 @@ export const addonPaths: readonly string[] = [
   join(root, "prebuilds", `${process.platform}-${process.arch}`, "stepcredit.node"),
 ];
 
+const remedy =
+  "Run `npm rebuild stepcredit`, or `npm run build` in a clone; it needs python3, make and a C++17 compiler.";
+
+let loaded: Addon | undefined;
+
+/** The addon, loaded at the first call and not before: what needs no op runs without it. Throws where it is missing or broken. */
+export function loadAddon(): Addon {
+  loaded ??= load();
+  return loaded;
+}
+
 function load(): Addon {
   const path = addonPaths.find((candidate) => existsSync(candidate));
   if (path === undefined) {
-    throw new Error(
-      `stepcredit: the native addon is missing (looked for ${addonPaths.join(", ")}). ` +
-        "Run `npm rebuild stepcredit`, or `npm run build` in a clone; it needs python3, make and a C++17 compiler.",
-    );
+    throw new Error(`stepcredit: the native addon is missing (looked for ${addonPaths.join(", ")}). ${remedy}`);
   }
-  return createRequire(import.meta.url)(path) as Addon;
+  try {
+    return createRequire(import.meta.url)(path) as Addon;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new Error(`stepcredit: the native addon ${path} cannot be loaded: ${reason}. ${remedy}`, { cause: error });
+  }
 }
-
-export const addon: Addon = load();

@@ -1,6 +1,6 @@
 /** The native ops: checks arguments once, then calls the kernels of one instruction set. */
 
-import { addon, type NativeOp } from "./addon.ts";
+import { loadAddon, type NativeOp } from "./addon.ts";
 import { Check } from "./check.ts";
 import type {
   AttentionShape,
@@ -18,21 +18,22 @@ import type {
 
 /** The instruction sets that this build holds and this processor runs, the best first. */
 export function cpuIsas(): readonly string[] {
-  return Object.keys(addon.backends);
+  return Object.keys(loadAddon().backends);
 }
 
 /** Threads that take part in an op; `STEPCREDIT_NUM_THREADS` at start, else the usable cores. */
 export function numThreads(): number {
-  return addon.numThreads();
+  return loadAddon().numThreads();
 }
 
 /** Sets the number of threads, 1 … 256. Results do not depend on it. */
 export function setNumThreads(threads: number): void {
-  addon.setNumThreads(new Check("setNumThreads").integer("threads", threads, 1, 256));
+  loadAddon().setNumThreads(new Check("setNumThreads").integer("threads", threads, 1, 256));
 }
 
 /** Which BLAS was compiled in, and whether it is used. */
 export function blas(): { readonly name: string | null; readonly enabled: boolean } {
+  const addon = loadAddon();
   return { name: addon.blasName(), enabled: addon.blasEnabled() };
 }
 
@@ -227,7 +228,7 @@ export function openOps(device: "cpu" | "cuda" = "cpu", options: CpuOptions = {}
   if (device === "cuda") throw new Error("openOps: the cuda backend is not part of this build");
   if (device !== "cpu") throw new RangeError(`openOps: expected device to be "cpu" or "cuda", received "${String(device)}"`);
   const isa = options.isa ?? process.env["STEPCREDIT_ISA"] ?? cpuIsas()[0];
-  const kernels = addon.backends[isa];
+  const kernels = loadAddon().backends[isa];
   if (kernels === undefined) {
     throw new RangeError(`openOps: expected isa to be one of ${cpuIsas().join(", ")}, received "${isa}"`);
   }
