@@ -120,7 +120,8 @@ enum ScKl : int32_t { kKlNone = 0, kKl1 = 1, kKl2 = 2, kKl3 = 3, kKlAbs = 4, kKl
 
 // kl — value and gradient of an estimator per target.
 //
-//   d     clamped to ± log_ratio_clamp, then the value to ± value_clamp; the gradient is 0 where a clamp is active.
+//   d     clamped to ± log_ratio_clamp, then the value to ± value_clamp; the gradient is 0 where a clamp is active. The
+//         straight-through forms clamp the value alone: their gradient is that of k2 of the free d.
 //   logprobs, ref_logprobs [N] f32 in · dkl [N] f32 in opt (1) · kl [N] f32 out · dlogprobs [N] f32 out = dkl · ∂kl/∂logprob
 struct KlArgs {
   int64_t N;
@@ -139,15 +140,15 @@ enum ScLossMetric : int32_t {
   kMetricLoss = 0,       // Σ of the weighted loss: the number that is minimised
   kMetricCount,          // targets with weight ≠ 0
   kMetricClipped,        // the clipped branch is the larger loss
-  kMetricClippedLow,     // ratio < 1 − eps_low and A < 0
-  kMetricClippedHigh,    // ratio > 1 + eps_high and A > 0
+  kMetricClippedLow,     // min(ratio, delta) < 1 − eps_low and A < 0
+  kMetricClippedHigh,    // min(ratio, delta) > 1 + eps_high and A > 0
   kMetricClippedDual,    // the dual clip bounds the loss
   kMetricNegLogRatio,    // Σ −log ratio                     (its mean is the k1 estimate of KL(old ‖ new))
   kMetricAbsLogRatio,    // Σ |log ratio|
   kMetricApproxKl,       // Σ (ratio − 1) − log ratio        (k3 estimate)
   kMetricRatio,          // Σ ratio
   kMetricRatioMax,       // max ratio
-  kMetricKl,             // Σ of the KL term to the reference, before its coefficient
+  kMetricKl,             // Σ of the KL term to the reference, times the ratio where that is asked, before its coefficient
   kLossMetrics
 };
 
@@ -210,7 +211,8 @@ struct PolicyLossSequenceArgs {
 
 // policy_update_clip — logits to dlogits in one pass: logprobs, policy_loss_clip and logprobs_backward fused.
 //
-//   dlogits = ∂( loss − Σ_t entropy_weights[t] · entropy[t] ) / ∂logits
+//   total   = loss − Σ_t entropy_weights[t] · entropy[t]            the metric kMetricLoss is this total
+//   dlogits = ∂total / ∂logits
 //
 //   logits [T, V] in; dlogits [T, V] out, may be the logits · entropy_weights [T] f32 in opt · loss.logprobs [N] f32 out
 //   entropy [T] f32 out, opt unless entropy_weights is given · everything else as in the three ops
@@ -267,8 +269,8 @@ struct AdamwArgs {
 
 // sample — one token per row, by inversion of the cumulative distribution, from a counter-based generator.
 //
-//   p = softmax(logits / temperature); the support is cut by top_k, then top_p (smallest set of the largest probabilities
-//   whose sum reaches top_p), then min_p (p ≥ min_p · max p), ties by lower id; temperature 0: the lowest argmax.
+//   p = softmax(logits / temperature); the support is cut by top_k, then top_p (smallest set of the largest p, not
+//   renormalised, whose sum reaches top_p), then min_p (p ≥ min_p · max p), ties by lower id; temperature 0: the lowest argmax.
 //   u[r] = Philox4x32-10(key = seed, counter = (streams[r], positions[r], 0, 0)) · 2⁻³² (+ 2⁻⁶⁴ of the second word)
 //
 //   logits [R, V] f32 in · streams, positions [R] i32 in · tokens [R] i32 out

@@ -15,13 +15,13 @@
 namespace {
 
 #if defined(__AVX512F__) || defined(__aarch64__)
-constexpr int64_t kTileRows = 12;  // 24 accumulators, 2 vectors of B and a broadcast in 32 registers
+constexpr int64_t kTileRows = 8;  // 16 accumulators in 32 registers; the 8 row pointers stay in registers too
 #else
 constexpr int64_t kTileRows = 6;  // 12 accumulators, 2 vectors of B and a broadcast in 16 registers
 #endif
 constexpr int64_t kPanel = 2 * kLanes;
 constexpr int64_t kDepth = 256;         // a panel of this depth fits the first cache beside the rows of A
-constexpr int64_t kTaskRows = 4 * 12;   // a multiple of every kTileRows
+constexpr int64_t kTaskRows = 48;  // a multiple of every kTileRows
 constexpr int64_t kTaskPanels = 4;
 constexpr int64_t kPackedColumns = 1024;  // bounds the packed copy of B to K · 4 KiB
 
@@ -36,15 +36,15 @@ struct Strided {
 template <int64_t rows>
 inline void multiply_tile(const Strided& A, int64_t depth, const float* panel, float* C, int64_t ldc, int64_t columns, bool add) {
   VecF sums[rows][2] = {};
-  const float* a = A.data;
-  for (int64_t k = 0; k < depth; ++k) {
+  const float* a[rows];
+  for (int64_t i = 0; i < rows; ++i) a[i] = A.data + i * A.row;
+  for (int64_t k = 0, offset = 0; k < depth; ++k, offset += A.column) {
     const VecF b0 = load(panel + k * kPanel), b1 = load(panel + k * kPanel + kLanes);
     for (int64_t i = 0; i < rows; ++i) {
-      const VecF factor = splat(a[i * A.row]);
+      const VecF factor = splat(a[i][offset]);
       sums[i][0] = fma(factor, b0, sums[i][0]);
       sums[i][1] = fma(factor, b1, sums[i][1]);
     }
-    a += A.column;
   }
   for (int64_t i = 0; i < rows; ++i) {
     float* c = C + i * ldc;

@@ -28,6 +28,8 @@ inline void add(LossSums* sums, const LossSums& block) {
   }
 }
 
+inline float at_most_max(float x) { return x > FLT_MAX ? FLT_MAX : x; }
+
 struct Value {
   float value;
   float slope;  // derivative by the log-prob
@@ -70,12 +72,12 @@ inline Value clip_term(const PolicyLossArgs& args, float advantage, float ratio,
   const float reached = beyond ? args.delta : ratio;
   const float low = 1.0f - args.eps_low, high = 1.0f + args.eps_high;
   const float held = ratio < low ? low : ratio > high ? high : ratio;
-  float unclipped = -advantage * reached;
-  if (unclipped > FLT_MAX) unclipped = FLT_MAX;
+  const float unclipped = at_most_max(-advantage * reached);
   const float bounded = -advantage * held;
   Value loss;
   if (bounded > unclipped) {
-    loss = {bounded, 0.0f};  // the larger loss is the constant one: no gradient
+    // Constant outside the bounds; inside them (delta below 1 + eps_high) the same function as without delta.
+    loss = {bounded, ratio < low || ratio > high ? 0.0f : bounded};
     *clipped = true;
   } else {
     loss = {unclipped, beyond ? 0.0f : unclipped};
@@ -102,7 +104,7 @@ inline Value surrogate(const PolicyLossArgs& args, const float* advantage, float
   sums->of[kMetricClippedDual] += dual;
   sums->of[kMetricNegLogRatio] -= static_cast<double>(log_ratio);
   sums->of[kMetricAbsLogRatio] += static_cast<double>(fabsf(log_ratio));
-  sums->of[kMetricApproxKl] += static_cast<double>(expm1f(log_ratio) - log_ratio);
+  sums->of[kMetricApproxKl] += static_cast<double>(at_most_max(expm1f(log_ratio)) - log_ratio);
   sums->of[kMetricRatio] += static_cast<double>(ratio);
   if (static_cast<double>(ratio) > sums->of[kMetricRatioMax]) sums->of[kMetricRatioMax] = static_cast<double>(ratio);
   return {positive.value + negative.value, positive.slope + negative.slope};
@@ -113,8 +115,6 @@ inline float clamped_log_ratio(const PolicyLossArgs& args, float logprob, int64_
   *inside = fabsf(x) <= args.log_ratio_clamp || x != x;
   return *inside ? x : copysignf(args.log_ratio_clamp, x);
 }
-
-inline float at_most_max(float x) { return x > FLT_MAX ? FLT_MAX : x; }
 
 // Target n of policy_loss_clip: adds its loss to the sums and returns ∂loss/∂logprob.
 inline float clip_loss_target(const PolicyLossArgs& args, float logprob, int64_t n, LossSums* sums) {

@@ -29,7 +29,10 @@ struct Pool {
   std::condition_variable wake;
   std::atomic<uint64_t> generation{0};
   std::atomic<int64_t> next{0};
-  std::atomic<int32_t> working{0};
+  // A call is open while its fields hold. A helper counts itself in before it looks whether one is, so that the caller waits
+  // for those who came, and never for one that the system has not let run yet.
+  std::atomic<bool> open{false};
+  std::atomic<int32_t> inside{0};
   int32_t helpers = 0;      // threads that take part in the current call
   int32_t started = 0;      // threads that exist
   std::atomic<int32_t> threads{1};
@@ -49,9 +52,9 @@ struct Pool {
         wake.wait(lock, [&] { return generation.load(std::memory_order_acquire) != seen; });
       }
       seen = generation.load(std::memory_order_acquire);
-      if (index >= helpers) continue;
-      run_chunks();
-      working.fetch_sub(1, std::memory_order_release);
+      inside.fetch_add(1);
+      if (open.load() && index < helpers) run_chunks();
+      inside.fetch_sub(1, std::memory_order_release);
     }
   }
 };
@@ -110,7 +113,7 @@ void sc_parallel(int64_t chunks, void (*body)(void* context, int64_t chunk), voi
   shared.body = body;
   shared.context = context;
   shared.next.store(0, std::memory_order_relaxed);
-  shared.working.store(shared.helpers, std::memory_order_relaxed);
+  shared.open.store(true);
   {
     std::lock_guard<std::mutex> lock(shared.sleep);
     shared.generation.fetch_add(1, std::memory_order_release);
@@ -119,7 +122,8 @@ void sc_parallel(int64_t chunks, void (*body)(void* context, int64_t chunk), voi
   inside_body = true;
   shared.run_chunks();
   inside_body = false;
-  while (shared.working.load(std::memory_order_acquire) > 0) relax();
+  shared.open.store(false);
+  while (shared.inside.load() > 0) relax();
   shared.calls.unlock();
 }
 

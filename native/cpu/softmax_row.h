@@ -118,10 +118,10 @@ inline void row_gradient(const float* x, int64_t V, float scale, float base, flo
   // What is needed of the targets' logits, read before they may be overwritten: the one target that holds most of the
   // probability, if any, and which of them are masked.
   int32_t likely = -1;
-  float likely_p = 0.0f;
+  float likely_logp = 0.0f;
   for (int64_t k = 0; k < count; ++k) {
-    const float p = expf((x[targets[k]] - base) * scale - log_total);
-    if (p >= 0.75f) likely = targets[k], likely_p = p;
+    const float logp = (x[targets[k]] - base) * scale - log_total;
+    if (expf(logp) >= 0.75f) likely = targets[k], likely_logp = logp;
   }
   unsigned char few[64];
   unsigned char* masked = count <= 64 ? few : static_cast<unsigned char*>(malloc(static_cast<size_t>(count)));
@@ -168,7 +168,7 @@ inline void row_gradient(const float* x, int64_t V, float scale, float base, flo
     if (target == likely) {
       // own − G p = (own − G) + G (1 − p), and 1 − p is the sum of the others: nothing cancels when the policy is sure.
       float d = (own - G) + G * rest;
-      if (dentropy != 0.0f) d -= dentropy * likely_p * (logf(likely_p) + entropy);
+      if (dentropy != 0.0f) d -= dentropy * expf(likely_logp) * (likely_logp + entropy);
       out[target] = d * scale;
     } else if (!masked || !masked[k]) {
       out[target] += own * scale;

@@ -163,7 +163,7 @@ export interface PolicyLossMetrics {
   readonly ratioMean: number;
   /** 0 where no target is present */
   readonly ratioMax: number;
-  /** mean of the KL estimate to the reference, before its coefficient */
+  /** mean of the KL estimate to the reference, times the ratio where that is asked, before its coefficient */
   readonly kl: number;
 }
 

@@ -1,0 +1,330 @@
+// Attention rows over a path of keys: what tree_attention and decode_attention share, so that their bits agree.
+//
+// A path lies on a stack: key j of the path is entry j, so every row sees a prefix of it. Keys are kept in panels of kLanes
+// entries, transposed ([panel][D][kLanes]): score vectors run over keys, and each score is a chain of fma over d. Values are
+// kept as rows padded to whole vectors: output vectors run over d, and each is a chain of fma over the keys. Which rows are
+// computed together and where the key blocks end changes no operation of a row.
+
+#ifndef STEPCREDIT_CPU_ATTENTION_ROWS_H
+#define STEPCREDIT_CPU_ATTENTION_ROWS_H
+
+#include "simd.h"
+
+namespace {
+
+// Rows that share the loads of one pass over the keys: as many as the registers hold.
+#if defined(__AVX512F__)
+constexpr int kBlockRows = 8;
+#else
+constexpr int kBlockRows = 4;
+#endif
+// Rows whose scores are held at once.
+constexpr int64_t kTileRows = 32;
+// Floats of a key block: small enough for the first cache while the rows of a tile pass over it.
+constexpr int64_t kBlockFloats = 8192;
+
+inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+inline int64_t whole_vectors(int64_t count) { return (count + kLanes - 1) / kLanes * kLanes; }
+inline int64_t keys_per_block(int64_t D) { return larger(kBlockFloats / whole_vectors(D), kLanes) / kLanes * kLanes; }
+
+// A number as a type, to pick a template by.
+template <int n>
+struct Count {
+  static constexpr int value = n;
+};
+
+// body(Count<n>, first) over blocks of n = kBlockRows rows, then of the smaller powers of two.
+template <class Body>
+inline void for_row_blocks(int64_t rows, const Body& body) {
+  int64_t r = 0;
+  for (; r + kBlockRows <= rows; r += kBlockRows) body(Count<kBlockRows>{}, r);
+  if (kBlockRows > 4 && r + 4 <= rows) body(Count<4>{}, r), r += 4;
+  if (r + 2 <= rows) body(Count<2>{}, r), r += 2;
+  if (r < rows) body(Count<1>{}, r);
+}
+
+// ── loading entries of the path
+
+// Four dimensions of the kLanes rows `from`, transposed into four vectors over the rows.
+#if defined(__AVX512F__)
+inline __m512 quarters(const float* a, const float* b, const float* c, const float* d) {
+  const __m512 ab = _mm512_insertf32x4(_mm512_castps128_ps512(_mm_loadu_ps(a)), _mm_loadu_ps(b), 1);
+  return _mm512_insertf32x4(_mm512_insertf32x4(ab, _mm_loadu_ps(c), 2), _mm_loadu_ps(d), 3);
+}
+// The forms with a mask of ones: GCC 12 takes the undefined source operand of the plain ones for a mistake of ours.
+inline __m512 low_pairs(__m512 a, __m512 b) { return _mm512_maskz_unpacklo_ps(0xFFFF, a, b); }
+inline __m512 high_pairs(__m512 a, __m512 b) { return _mm512_maskz_unpackhi_ps(0xFFFF, a, b); }
+inline void transpose_four(const float* const* from, int64_t d, float* to) {
+  __m512 row[4];
+  for (int k = 0; k < 4; ++k) row[k] = quarters(from[k] + d, from[4 + k] + d, from[8 + k] + d, from[12 + k] + d);
+  const __m512 ab_low = low_pairs(row[0], row[1]), ab_high = high_pairs(row[0], row[1]);
+  const __m512 cd_low = low_pairs(row[2], row[3]), cd_high = high_pairs(row[2], row[3]);
+  _mm512_storeu_ps(to, _mm512_maskz_shuffle_ps(0xFFFF, ab_low, cd_low, 0x44));
+  _mm512_storeu_ps(to + kLanes, _mm512_maskz_shuffle_ps(0xFFFF, ab_low, cd_low, 0xEE));
+  _mm512_storeu_ps(to + 2 * kLanes, _mm512_maskz_shuffle_ps(0xFFFF, ab_high, cd_high, 0x44));
+  _mm512_storeu_ps(to + 3 * kLanes, _mm512_maskz_shuffle_ps(0xFFFF, ab_high, cd_high, 0xEE));
+}
+#elif defined(__AVX2__)
+inline __m256 halves(const float* a, const float* b) {
+  return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(a)), _mm_loadu_ps(b), 1);
+}
+inline void transpose_four(const float* const* from, int64_t d, float* to) {
+  __m256 row[4];
+  for (int k = 0; k < 4; ++k) row[k] = halves(from[k] + d, from[4 + k] + d);
+  const __m256 ab_low = _mm256_unpacklo_ps(row[0], row[1]), ab_high = _mm256_unpackhi_ps(row[0], row[1]);
+  const __m256 cd_low = _mm256_unpacklo_ps(row[2], row[3]), cd_high = _mm256_unpackhi_ps(row[2], row[3]);
+  _mm256_storeu_ps(to, _mm256_shuffle_ps(ab_low, cd_low, 0x44));
+  _mm256_storeu_ps(to + kLanes, _mm256_shuffle_ps(ab_low, cd_low, 0xEE));
+  _mm256_storeu_ps(to + 2 * kLanes, _mm256_shuffle_ps(ab_high, cd_high, 0x44));
+  _mm256_storeu_ps(to + 3 * kLanes, _mm256_shuffle_ps(ab_high, cd_high, 0xEE));
+}
+#else
+inline void transpose_four(const float* const* from, int64_t d, float* to) {
+  for (int64_t i = 0; i < 4; ++i)
+    for (int64_t lane = 0; lane < kLanes; ++lane) to[i * kLanes + lane] = from[lane][d + i];
+}
+#endif
+
+// Rows of the keys or values of one head, as they lie in the caller's arrays: row i at first + i · stride.
+struct Source {
+  const float* first;
+  int64_t stride;
+  const float* row(int64_t i) const { return first + i * stride; }
+};
+
+// Entries begin … end of the path into panels; entry j is row path[j] of the source. The entries before `begin` are there.
+// Lanes from `end` on hold numbers that nobody reads.
+inline void load_panels(const Source& source, const int32_t* path, int64_t begin, int64_t end, int64_t D, float* panels) {
+  for (int64_t base = begin - begin % kLanes; base < end; base += kLanes) {
+    float* const panel = panels + base * D;
+    const int64_t first = larger(begin - base, 0), last = smaller(end - base, kLanes);
+    int64_t d = 0;
+    if (last - first >= 4) {
+      const float* rows[kLanes];
+      for (int64_t lane = 0; lane < kLanes; ++lane) rows[lane] = source.row(path[base + smaller(lane, last - 1)]);
+      for (; d + 4 <= D; d += 4) transpose_four(rows, d, panel + d * kLanes);
+    }
+    if (first == 0) memset(panel + d * kLanes, 0, static_cast<size_t>((D - d) * kLanes) * sizeof(float));
+    for (int64_t lane = first; lane < last && d < D; ++lane) {
+      const float* const row = source.row(path[base + lane]);
+      for (int64_t i = d; i < D; ++i) panel[i * kLanes + lane] = row[i];
+    }
+  }
+}
+
+// A row of D numbers, padded with zeros to whole vectors.
+inline void copy_padded(const float* from, int64_t D, float* to) {
+  int64_t d = 0;
+  for (; d + kLanes <= D; d += kLanes) store(to + d, load(from + d));
+  if (d < D) store(to + d, load_part(from + d, D - d, 0.0f));
+}
+
+inline void copy_unpadded(const float* from, int64_t D, float factor, float* to) {
+  int64_t d = 0;
+  for (; d + kLanes <= D; d += kLanes) store(to + d, load(from + d) * splat(factor));
+  if (d < D) store_part(to + d, load(from + d) * splat(factor), D - d);
+}
+
+inline void load_rows(const Source& source, const int32_t* path, int64_t begin, int64_t end, int64_t D, float* rows) {
+  for (int64_t j = begin; j < end; ++j) copy_padded(source.row(path[j]), D, rows + j * whole_vectors(D));
+}
+
+// ── the three products
+
+template <int rows, int panels>
+inline void dot_block(const float* panel, int64_t D, float scale, const float* const* x, float* dots, int64_t stride) {
+  VecF sums[rows][panels] = {};
+  for (int64_t d = 0; d < D; ++d) {
+    VecF keys[panels];
+    for (int p = 0; p < panels; ++p) keys[p] = load(panel + (p * D + d) * kLanes);
+    for (int r = 0; r < rows; ++r) {
+      const VecF factor = splat(x[r][d]);
+      for (int p = 0; p < panels; ++p) sums[r][p] = fma(factor, keys[p], sums[r][p]);
+    }
+  }
+  for (int r = 0; r < rows; ++r)
+    for (int p = 0; p < panels; ++p) store(dots + r * stride + p * kLanes, sums[r][p] * splat(scale));
+}
+
+// dots[r][j] = scale · Σ_d x[r][d] · panels[j][d] for the first `count` entries, rounded up to whole panels.
+template <int rows>
+inline void dot_rows(const float* panels, int64_t count, int64_t D, float scale, const float* const* x, float* dots,
+                     int64_t stride) {
+  constexpr int most = rows >= 8 ? 2 : kBlockRows > 4 || rows < 4 ? 4 : 2;
+  int64_t j = 0;
+  for (; j + (most - 1) * kLanes < count; j += most * kLanes)
+    dot_block<rows, most>(panels + j * D, D, scale, x, dots + j, stride);
+  if (most > 2 && j + kLanes < count) dot_block<rows, 2>(panels + j * D, D, scale, x, dots + j, stride), j += 2 * kLanes;
+  if (j < count) dot_block<rows, 1>(panels + j * D, D, scale, x, dots + j, stride);
+}
+
+template <int rows, int vectors>
+inline void weigh_block(const float* entries, int64_t begin, int64_t end, int64_t padded, const float* weights, int64_t stride,
+                        float* sums) {
+  VecF sum[rows][vectors];
+  for (int r = 0; r < rows; ++r)
+    for (int v = 0; v < vectors; ++v) sum[r][v] = load(sums + r * padded + v * kLanes);
+  for (int64_t j = begin; j < end; ++j) {
+    VecF entry[vectors];
+    for (int v = 0; v < vectors; ++v) entry[v] = load(entries + j * padded + v * kLanes);
+    for (int r = 0; r < rows; ++r) {
+      const VecF weight = splat(weights[r * stride + j]);
+      for (int v = 0; v < vectors; ++v) sum[r][v] = fma(weight, entry[v], sum[r][v]);
+    }
+  }
+  for (int r = 0; r < rows; ++r)
+    for (int v = 0; v < vectors; ++v) store(sums + r * padded + v * kLanes, sum[r][v]);
+}
+
+template <int rows>
+inline void weigh_all(const float* entries, int64_t begin, int64_t end, int64_t padded, const float* weights, int64_t stride,
+                      float* sums) {
+  constexpr int most = rows >= 8 ? 2 : kBlockRows > 4 || rows < 4 ? 4 : 2;
+  if (begin >= end) return;
+  int64_t d = 0;
+  for (; d + most * kLanes <= padded; d += most * kLanes)
+    weigh_block<rows, most>(entries + d, begin, end, padded, weights, stride, sums + d);
+  if (most > 2 && d + 2 * kLanes <= padded)
+    weigh_block<rows, 2>(entries + d, begin, end, padded, weights, stride, sums + d), d += 2 * kLanes;
+  if (d < padded) weigh_block<rows, 1>(entries + d, begin, end, padded, weights, stride, sums + d);
+}
+
+// sums[r] += Σ_j weights[r][j] · entries[j] over begin ≤ j < min(end, visible[r]), in order; `visible` does not fall. What
+// weights and entries hold beyond that is not read: 0 · NaN would reach rows that do not see it.
+template <int rows>
+inline void weigh_rows(const float* entries, int64_t begin, int64_t end, const int64_t* visible, int64_t padded,
+                       const float* weights, int64_t stride, float* sums) {
+  const int64_t common = larger(smaller(end, visible[0]), begin);
+  weigh_all<rows>(entries, begin, common, padded, weights, stride, sums);
+  for (int r = 1; r < rows; ++r)
+    weigh_all<1>(entries, common, smaller(end, visible[r]), padded, weights + r * stride, stride, sums + r * padded);
+}
+
+template <int rows, int vectors>
+inline void spread_block(const float* x, const float* weights, int64_t stride, int64_t begin, int64_t end, int64_t padded,
+                         float* sums) {
+  VecF row[rows][vectors];
+  for (int r = 0; r < rows; ++r)
+    for (int v = 0; v < vectors; ++v) row[r][v] = load(x + r * padded + v * kLanes);
+  for (int64_t j = begin; j < end; ++j) {
+    VecF sum[vectors];
+    for (int v = 0; v < vectors; ++v) sum[v] = load(sums + j * padded + v * kLanes);
+    for (int r = 0; r < rows; ++r) {
+      const VecF weight = splat(weights[r * stride + j]);
+      for (int v = 0; v < vectors; ++v) sum[v] = fma(weight, row[r][v], sum[v]);
+    }
+    for (int v = 0; v < vectors; ++v) store(sums + j * padded + v * kLanes, sum[v]);
+  }
+}
+
+template <int rows>
+inline void spread_all(const float* x, const float* weights, int64_t stride, int64_t begin, int64_t end, int64_t padded,
+                       float* sums) {
+  if (begin >= end) return;
+  int64_t d = 0;
+  for (; d + 2 * kLanes <= padded; d += 2 * kLanes) spread_block<rows, 2>(x + d, weights, stride, begin, end, padded, sums + d);
+  if (d < padded) spread_block<rows, 1>(x + d, weights, stride, begin, end, padded, sums + d);
+}
+
+// The transpose of weigh_rows: sums[j] += Σ_r weights[r][j] · x[r], in the order of r, over the rows that see entry j.
+template <int rows>
+inline void spread_rows(const float* x, const float* weights, int64_t stride, int64_t begin, int64_t end,
+                        const int64_t* visible, int64_t padded, float* sums) {
+  const int64_t common = larger(smaller(end, visible[0]), begin);
+  spread_all<rows>(x, weights, stride, begin, common, padded, sums);
+  for (int r = 1; r < rows; ++r)
+    spread_all<1>(x + r * padded, weights + r * stride, stride, common, smaller(end, visible[r]), padded, sums);
+}
+
+// ── softmax
+
+// True in the first `count` lanes.
+inline VecI lanes_below(int64_t count) {
+  VecI lanes;
+  for (int32_t lane = 0; lane < kLanes; ++lane) lanes[lane] = lane;
+  return lanes < splat_int(static_cast<int32_t>(count));
+}
+
+struct Softmax {
+  float max;
+  float sum;
+};
+
+// scores ← exp(scores − max) over the first `visible`. The terms are summed lane by lane, in the order of the entries. Lanes
+// beyond the last entry are kept at e⁰ until they are dropped: e^−∞ would be an underflow, which costs the processor 100 ns.
+inline Softmax softmax_scores(float* scores, int64_t visible) {
+  const int64_t whole = visible - visible % kLanes;
+  const VecI present = lanes_below(visible - whole);
+  VecF tops[2] = {splat(-INFINITY), splat(-INFINITY)};
+  int64_t j = 0;
+  for (; j + 2 * kLanes <= whole; j += 2 * kLanes) {
+    tops[0] = max(tops[0], load(scores + j));
+    tops[1] = max(tops[1], load(scores + j + kLanes));
+  }
+  if (j < whole) tops[0] = max(tops[0], load(scores + j));
+  if (whole < visible) tops[1] = max(tops[1], present ? load(scores + whole) : splat(-INFINITY));
+  const float top = max_lanes(max(tops[0], tops[1]));
+  VecF sum = {};
+  for (j = 0; j < whole; j += kLanes) {
+    const VecF e = exp(load(scores + j) - splat(top));
+    store(scores + j, e);
+    sum += e;
+  }
+  if (whole < visible) {
+    const VecF e = exp(present ? load(scores + whole) - splat(top) : VecF{});
+    store(scores + whole, e);
+    sum += present ? e : VecF{};
+  }
+  return {top, sum_lanes(sum)};
+}
+
+// ── a tile of rows
+
+// The path as attention reads it.
+struct PathStack {
+  int64_t D;
+  const float* key_panels;  // [entries / kLanes][D][kLanes]
+  const float* value_rows;  // [entries][whole_vectors(D)]
+};
+
+// Up to kTileRows rows with the number of entries each sees, which does not fall from row to row.
+struct RowTile {
+  int64_t count;
+  int64_t visible[kTileRows];
+  const float* q[kTileRows];
+  float* out[kTileRows];
+  float* lse[kTileRows];  // null: not wanted
+};
+
+// scores [kTileRows][stride], stride a multiple of kLanes ≥ visible; sums [kTileRows][whole_vectors(D)].
+inline void attend(const PathStack& path, const RowTile& tile, float scale, float* scores, int64_t stride, float* sums) {
+  const int64_t D = path.D, padded = whole_vectors(D);
+  const int64_t block = keys_per_block(D), last = tile.visible[tile.count - 1];
+  for (int64_t begin = 0; begin < last; begin += block) {
+    for_row_blocks(tile.count, [&](auto rows, int64_t r) {
+      const int64_t end = smaller(begin + block, tile.visible[r + rows.value - 1]);
+      if (begin < end)
+        dot_rows<rows.value>(path.key_panels + begin * D, end - begin, D, scale, tile.q + r, scores + r * stride + begin,
+                             stride);
+    });
+  }
+  float factors[kTileRows];
+  for (int64_t r = 0; r < tile.count; ++r) {
+    const Softmax softmax = softmax_scores(scores + r * stride, tile.visible[r]);
+    factors[r] = 1.0f / softmax.sum;
+    if (tile.lse[r]) *tile.lse[r] = softmax.max + logf(softmax.sum);
+  }
+  for (int64_t i = 0; i < tile.count * padded; i += kLanes) store(sums + i, VecF{});
+  for (int64_t begin = 0; begin < last; begin += block) {
+    for_row_blocks(tile.count, [&](auto rows, int64_t r) {
+      weigh_rows<rows.value>(path.value_rows, begin, begin + block, tile.visible + r, padded, scores + r * stride, stride,
+                             sums + r * padded);
+    });
+  }
+  for (int64_t r = 0; r < tile.count; ++r) copy_unpadded(sums + r * padded, D, factors[r], tile.out[r]);
+}
+
+}  // namespace
+
+#endif

@@ -1,0 +1,219 @@
+/** `stepcredit demo`: the main job, with progress, a table, an example in colour and a run directory. */
+
+import { createWriteStream } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
+import { once } from "node:events";
+import { join } from "node:path";
+
+import { Command, InvalidArgumentError } from "commander";
+import pc from "picocolors";
+
+import type { DemoConfig, DemoEvents, MethodName } from "../demo/demo.ts";
+import type { Iteration } from "../trainer.ts";
+
+function seeds(text: string): number[] {
+  const list = text.split(",").map(Number);
+  if (list.some((seed) => !Number.isInteger(seed) || seed < 0) || text.trim() === "") {
+    throw new InvalidArgumentError("expected a number of seeds, or seeds separated by commas");
+  }
+  if (list.length > 1) return list;
+  if (list[0] < 1) throw new InvalidArgumentError("expected at least one seed");
+  return Array.from({ length: list[0] }, (_, seed) => seed);
+}
+
+function tokens(text: string): number {
+  const number = Number(text.replaceAll("_", "").replace(/k$/i, "000"));
+  if (!Number.isInteger(number) || number < 1000) throw new InvalidArgumentError("expected at least 1000 tokens");
+  return number;
+}
+
+function positiveInteger(text: string): number {
+  const number = Number(text);
+  if (!Number.isInteger(number) || number < 1) throw new InvalidArgumentError("expected an integer ≥ 1");
+  return number;
+}
+
+interface DemoOptions {
+  readonly json?: string;
+  readonly seeds: readonly number[];
+  readonly budget: number;
+  readonly warmStartSteps: number;
+  readonly problems: number;
+  readonly name?: string;
+  readonly runs: string;
+}
+
+export function demoCommand(): Command {
+  return new Command("demo")
+    .description("train the embedded policy from outcomes alone: plain, positive-only and IOP at equal generated tokens")
+    .option("--json <file>", "write the result there")
+    .option("--seeds <seeds>", "how many seeds, or a list such as 0,1,2", seeds, [0, 1, 2])
+    .option("--budget <tokens>", "generated tokens per method and seed", tokens, 240_000)
+    .option("--warm-start-steps <steps>", "supervised steps before", positiveInteger, 1200)
+    .option("--problems <count>", "held-out problems per evaluation", positiveInteger, 300)
+    .option("--name <name>", "name of the run (default: demo and the time)")
+    .option("--runs <directory>", "where runs are written", "runs")
+    .action(async (options: DemoOptions) => {
+      await demo(options);
+    });
+}
+
+async function demo(options: DemoOptions): Promise<void> {
+  const { demoDefaults, methods, runDemo, shared } = await import("../demo/demo.ts");
+  const { findExample, writeExample } = await import("../demo/example.ts");
+  const { reportHtml } = await import("../demo/report.ts");
+  const { table, toJson } = await import("../demo/summary.ts");
+  const { saveSafetensors } = await import("../checkpoint.ts");
+  const { chainArithmetic } = await import("../tasks/chain-arithmetic.ts");
+  const { grpo } = await import("../trajectory/index.ts");
+
+  const config: DemoConfig = {
+    ...demoDefaults,
+    seeds: options.seeds,
+    budgetTokens: options.budget,
+    warmStartSteps: options.warmStartSteps,
+    evaluationProblems: options.problems,
+  };
+  const name = options.name ?? `demo-${new Date().toISOString().slice(0, 19).replaceAll(":", "")}`;
+  const directory = join(options.runs, name);
+  await mkdir(join(directory, "checkpoints"), { recursive: true });
+  await writeFile(join(directory, "config.json"), JSON.stringify({ ...config, shared, methods }, null, 2) + "\n");
+  const metrics = createWriteStream(join(directory, "metrics.jsonl"));
+  const record = async (line: object): Promise<void> => {
+    if (!metrics.write(JSON.stringify(line) + "\n")) await once(metrics, "drain");
+  };
+
+  const progress = new Progress(config);
+  let example: Iteration | undefined;
+  const events: DemoEvents = {
+    async warmStartStep(step, steps, loss) {
+      if (step % 20 !== 0 && step !== steps) return;
+      await record({ phase: "warm start", step, loss });
+      progress.warmStart(step, steps, loss);
+      await breathe();
+    },
+    async warmStarted(policy, accuracy) {
+      await record({ phase: "warm start", accuracy });
+      await saveSafetensors(join(directory, "checkpoints", "warm-start.safetensors"), policy.parameters());
+      progress.say(
+        `warm start: greedy ${accuracy.greedy.toFixed(3)}, sampled ${accuracy.sampled.toFixed(3)} ` +
+          `(${(100 * accuracy.falseSuccess).toFixed(0)} % of the successes with a wrong step). ` +
+          "It has seen repair pairs chosen by outcome: information beyond the rewards.",
+      );
+    },
+    async iterated(method, seed, iteration) {
+      await record({ method, seed, ...iteration.metrics });
+      if (method === "iop" && seed === config.seeds[0] && example === undefined && findExample(iteration.trees)) {
+        example = iteration;
+      }
+      progress.iteration(method, seed, iteration.metrics.tokens, iteration.metrics.accuracy);
+      await breathe();
+    },
+    async evaluated(method, seed, [spent, greedy, sampled]) {
+      await record({ method, seed, tokens: spent, greedy, sampled });
+      progress.evaluated(method, seed, spent, greedy, sampled);
+    },
+    async trained(policy, { method, seed }) {
+      await saveSafetensors(join(directory, "checkpoints", `${method}-${seed}.safetensors`), policy.parameters());
+    },
+  };
+
+  const result = await runDemo(config, events);
+  progress.done();
+  metrics.end();
+  await once(metrics, "close");
+
+  const json = toJson(result);
+  await writeFile(join(directory, "result.json"), JSON.stringify(json, null, 2) + "\n");
+  await writeFile(join(directory, "report.html"), reportHtml(json, `stepcredit demo: ${name}`));
+  if (options.json !== undefined) await writeFile(options.json, JSON.stringify(json, null, 2) + "\n");
+
+  console.log(`\n${table(json)}\n`);
+  const found = example === undefined ? undefined : findExample(example.trees);
+  if (found !== undefined) {
+    const rules = { rule: "contrast", advantage: (outcomes: Float64Array) => grpo({ outcomes, eps: 1e-4 }) } as const;
+    console.log(`A failed trajectory of iteration ${example?.metrics.iteration}, what it is blamed for, and its correction:\n`);
+    console.log(writeExample(chainArithmetic(), found.tree, found.leaf, rules));
+  }
+  console.log(`\n${result.seconds.toFixed(0)} s in all. Written to ${directory} (config, metrics.jsonl, checkpoints, report.html).`);
+}
+
+/** Lets timers, signals and the terminal have their turn between pieces of synchronous work. */
+const breathe = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** One line that is rewritten on a terminal; plain lines at the evaluations elsewhere. */
+class Progress {
+  readonly #config: DemoConfig;
+  readonly #terminal = process.stdout.isTTY === true;
+  readonly #started = performance.now();
+  /** where training began: the warm start tells nothing of its speed */
+  #trainingStarted = 0;
+  #finishedTokens = 0;
+  #current = "";
+  #currentTokens = 0;
+  #latest = "";
+
+  constructor(config: DemoConfig) {
+    this.#config = config;
+  }
+
+  warmStart(step: number, steps: number, loss: number): void {
+    const line = `warm start  step ${step}/${steps}  loss ${loss.toFixed(3)}`;
+    if (this.#terminal) this.#rewrite(line);
+    else if (step % 200 === 0 || step === steps) this.say(line);
+  }
+
+  iteration(method: MethodName, seed: number, spent: number, accuracy: number): void {
+    this.#advance(method, seed, spent);
+    if (!this.#terminal) return;
+    this.#rewrite(
+      `${pc.bold(method.padEnd(12))} seed ${seed}  ${this.#spentOf(spent)}  rollouts right ${accuracy.toFixed(2)}` +
+        `${this.#latest}  ${this.#left()}`,
+    );
+  }
+
+  evaluated(method: MethodName, seed: number, spent: number, greedy: number, sampled: number): void {
+    this.#advance(method, seed, spent);
+    this.#latest = `  held-out greedy ${greedy.toFixed(3)} sampled ${sampled.toFixed(3)}`;
+    if (this.#terminal) return;
+    this.say(`${method.padEnd(12)} seed ${seed}  ${this.#spentOf(spent)}${this.#latest}  ${this.#left()}`);
+  }
+
+  say(line: string): void {
+    if (this.#terminal) process.stdout.write("\r\x1b[K");
+    console.log(line);
+  }
+
+  done(): void {
+    if (this.#terminal) process.stdout.write("\r\x1b[K");
+  }
+
+  #rewrite(line: string): void {
+    process.stdout.write(`\r\x1b[K${line}`);
+  }
+
+  #spentOf(spent: number): string {
+    const k = (number: number): string => `${Math.round(number / 1000)} k`;
+    return `${k(spent).padStart(5)} / ${k(this.#config.budgetTokens)} tokens`;
+  }
+
+  #advance(method: MethodName, seed: number, spent: number): void {
+    if (this.#trainingStarted === 0) this.#trainingStarted = performance.now();
+    const current = `${method} ${seed}`;
+    if (current !== this.#current) {
+      this.#finishedTokens += this.#currentTokens;
+      this.#current = current;
+      this.#latest = "";
+    }
+    this.#currentTokens = spent;
+  }
+
+  /** Elapsed, and left at the pace of the training so far. */
+  #left(): string {
+    const all = this.#config.budgetTokens * this.#config.seeds.length * 3;
+    const spent = this.#finishedTokens + this.#currentTokens;
+    const now = performance.now();
+    const left = ((now - this.#trainingStarted) / 1000) * (Math.max(0, all - spent) / Math.max(1, spent));
+    return `${((now - this.#started) / 1000).toFixed(0)} s, about ${left.toFixed(0)} s left`;
+  }
+}

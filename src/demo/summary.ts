@@ -1,0 +1,148 @@
+/** The demo's figures, from its runs: the JSON of the contract, and a table. */
+
+import { methodNames, methods, shared, type CurvePoint, type DemoResult, type MethodName, type Run } from "./demo.ts";
+
+export interface MethodResult {
+  readonly settings: Readonly<Record<string, unknown>>;
+  /** per seed, held-out, 0 … 1 */
+  readonly greedy: readonly number[];
+  readonly sampled: readonly number[];
+  readonly tokens: readonly number[];
+  readonly updates: readonly number[];
+  /** shares of the failed rollouts, and of those with a reference */
+  readonly identify?: { readonly withReference: number; readonly agreement: number };
+  readonly repair?: { readonly tried: number; readonly verified: number };
+  /** per seed: `[tokens, greedy, sampled]` */
+  readonly curves: readonly (readonly CurvePoint[])[];
+  readonly seconds: readonly number[];
+}
+
+export interface DemoJson {
+  readonly task: string;
+  readonly policy: { readonly parameters: number };
+  readonly budgetTokens: number;
+  readonly seeds: readonly number[];
+  readonly warmStart: { readonly greedy: number; readonly sampled: number; readonly falseSuccess: number };
+  readonly methods: Readonly<Record<MethodName, MethodResult>>;
+  readonly seconds: number;
+}
+
+export function toJson(result: DemoResult): DemoJson {
+  return {
+    task: result.task,
+    policy: { parameters: result.parameters },
+    budgetTokens: result.config.budgetTokens,
+    seeds: result.config.seeds,
+    warmStart: result.warmStart,
+    methods: {
+      outcome: methodResult("outcome", result.runs),
+      positiveOnly: methodResult("positiveOnly", result.runs),
+      iop: methodResult("iop", result.runs),
+    },
+    seconds: result.seconds,
+  };
+}
+
+function methodResult(method: MethodName, all: readonly Run[]): MethodResult {
+  const runs = all.filter((run) => run.method === method);
+  const sum = (of: (run: Run) => number): number => runs.reduce((total, run) => total + of(run), 0);
+  const last = runs.map(({ curve }) => curve[curve.length - 1]);
+  const tried = sum((run) => run.repairsTried);
+  return {
+    settings: { ...shared, ...methods[method] },
+    greedy: last.map(([, greedy]) => greedy),
+    sampled: last.map(([, , sampled]) => sampled),
+    tokens: runs.map((run) => run.tokens),
+    updates: runs.map((run) => run.updates),
+    ...(method !== "outcome" && {
+      identify: {
+        withReference: sum((run) => run.withReference) / Math.max(1, sum((run) => run.failed)),
+        agreement: sum((run) => run.agreed) / Math.max(1, sum((run) => run.judged)),
+      },
+    }),
+    ...(tried > 0 && { repair: { tried, verified: sum((run) => run.repairsVerified) } }),
+    curves: runs.map(({ curve }) => curve),
+    seconds: runs.map((run) => run.seconds),
+  };
+}
+
+export function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+/** Of a sample: divided by n − 1; 0 for one value. */
+export function deviation(values: readonly number[]): number {
+  if (values.length < 2) return 0;
+  const centre = mean(values);
+  return Math.sqrt(values.reduce((sum, value) => sum + (value - centre) ** 2, 0) / (values.length - 1));
+}
+
+/** Sampled accuracy at a number of generated tokens, on the straight line between the points around it; NaN beyond the end. */
+export function sampledAt(curve: readonly CurvePoint[], tokens: number): number {
+  const after = curve.findIndex(([at]) => at >= tokens);
+  if (after < 0) return NaN;
+  if (after === 0) return curve[0][2];
+  const [from, , low] = curve[after - 1];
+  const [to, , high] = curve[after];
+  return low + ((high - low) * (tokens - from)) / (to - from);
+}
+
+/** Generated tokens after which the mean curve of the seeds first reaches an accuracy; undefined where it never does. */
+export function tokensToReach(curves: readonly (readonly CurvePoint[])[], accuracy: number): number | undefined {
+  const end = Math.min(...curves.map((curve) => curve[curve.length - 1][0]));
+  const step = 1000;
+  for (let tokens = 0; tokens <= end; tokens += step) {
+    if (mean(curves.map((curve) => sampledAt(curve, tokens))) >= accuracy) return tokens;
+  }
+  return undefined;
+}
+
+const thousands = (tokens: number): string => `${Math.round(tokens / 1000)} k`;
+const share = (value: number): string => value.toFixed(3);
+const spread = (values: readonly number[]): string => `${share(mean(values))} ± ${share(deviation(values))}`;
+
+/** Rows of the closing table: a heading and one cell per method. */
+export function tableRows(json: DemoJson): { readonly heading: string; readonly cells: readonly string[] }[] {
+  const row = (heading: string, cell: (method: MethodResult, name: MethodName) => string) => ({
+    heading,
+    cells: methodNames.map((name) => cell(json.methods[name], name)),
+  });
+  const marks = [0.25, 0.5].map((part) => part * json.budgetTokens);
+  const reach = (target: MethodName) =>
+    row(`tokens to reach ${target}'s final`, (method, name) => {
+      if (name === target) return "–";
+      const tokens = tokensToReach(method.curves, mean(json.methods[target].sampled));
+      return tokens === undefined ? "not reached" : thousands(tokens);
+    });
+  return [
+    ...marks.map((tokens) =>
+      row(`sampled accuracy at ${thousands(tokens)}`, (method) =>
+        spread(method.curves.map((curve) => sampledAt(curve, tokens))),
+      ),
+    ),
+    row("sampled accuracy at the end", (method) => spread(method.sampled)),
+    row("greedy accuracy at the end", (method) => spread(method.greedy)),
+    reach("outcome"),
+    reach("iop"),
+    row("generated tokens", (method) => thousands(mean(method.tokens))),
+    row("optimizer steps", (method) => mean(method.updates).toFixed(0)),
+    row("seconds of training", (method) => mean(method.seconds).toFixed(1)),
+    row("failed with a reference", (method) => (method.identify ? share(method.identify.withReference) : "–")),
+    row("first error placed right", (method) => (method.identify ? share(method.identify.agreement) : "–")),
+    row("repairs verified / asked", ({ repair }) =>
+      repair ? `${repair.verified} / ${repair.tried} (${share(repair.verified / repair.tried)})` : "–",
+    ),
+  ];
+}
+
+export function table(json: DemoJson): string {
+  const rows = [{ heading: "", cells: methodNames as readonly string[] }, ...tableRows(json)];
+  const widths = [0, 1, 2, 3].map((column) =>
+    Math.max(...rows.map(({ heading, cells }) => (column === 0 ? heading : cells[column - 1]).length)),
+  );
+  return rows
+    .map(({ heading, cells }) =>
+      [heading.padEnd(widths[0]), ...cells.map((cell, c) => cell.padStart(widths[c + 1]))].join("   "),
+    )
+    .join("\n");
+}

@@ -1,0 +1,222 @@
+/** The training loop: problems to trees, outcomes to credit, credit to a better policy. */
+
+import { AdamW } from "./optimizer.ts";
+import type { Policy } from "./policy.ts";
+import { deriveSeed, Random } from "./random.ts";
+import type { Task } from "./tasks/task.ts";
+import {
+  completionOf,
+  correct,
+  grpo,
+  identify,
+  isRollout,
+  path,
+  rollout,
+  succeeded,
+  supervise,
+  verify,
+  type CorrectReport,
+  type CreditRule,
+  type Supervision,
+  type Tree,
+} from "./trajectory/index.ts";
+import { update, type UpdateMetrics } from "./update.ts";
+
+export interface TrainConfig {
+  readonly seed: number;
+  /** every generated token counts: rollouts, repairs, continuations */
+  readonly budgetTokens: number;
+  /** P */
+  readonly problemsPerIteration: number;
+  /** G */
+  readonly groupSize: number;
+  /** of rollouts */
+  readonly temperature: number;
+  readonly rule: CreditRule;
+  /** ask the policy to repair where the task says so */
+  readonly repair: boolean;
+  readonly lr: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly maxGradNorm: number;
+  /** passes over the trees of an iteration */
+  readonly epochs: number;
+  readonly rowsPerBatch: number;
+  readonly epsLow: number;
+  readonly epsHigh: number;
+}
+
+export interface IdentifyMetrics {
+  /** failed rollouts */
+  readonly failed: number;
+  /** of these, with a verified reference */
+  readonly withReference: number;
+  /** with a reference, where the task can tell the first wrong step */
+  readonly judged: number;
+  /** of these, the blamed step is the first wrong one */
+  readonly agreed: number;
+  /** references by source */
+  readonly sources: Readonly<Record<string, number>>;
+}
+
+export interface IterationMetrics {
+  readonly iteration: number;
+  /** generated since training began, this iteration included */
+  readonly tokens: number;
+  /** generated in this iteration, by phase */
+  readonly rolloutTokens: number;
+  readonly repairTokens: number;
+  readonly searchTokens: number;
+  /** steps of the optimizer since training began */
+  readonly updates: number;
+  /** share of rollouts that succeeded */
+  readonly accuracy: number;
+  /** share of groups without a success */
+  readonly groupsWithoutSuccess: number;
+  readonly identify: IdentifyMetrics;
+  readonly correct: CorrectReport;
+  /** share of the negative credit that lies on true first errors; undefined where the task cannot tell or there is none */
+  readonly creditOnFirstErrors: number | undefined;
+  readonly update: UpdateMetrics;
+  /** wall time by phase */
+  readonly seconds: { readonly rollout: number; readonly correct: number; readonly update: number };
+}
+
+export interface Iteration {
+  readonly metrics: IterationMetrics;
+  readonly trees: readonly Tree[];
+  readonly supervisions: readonly Supervision[];
+}
+
+/** Trains until the budget is spent, one iteration per value. The last iterations are smaller, so as not to overspend. */
+export async function* train(policy: Policy, task: Task, config: TrainConfig): AsyncGenerator<Iteration> {
+  const problems = new Random(deriveSeed(config.seed, "problems"));
+  const shuffle = new Random(deriveSeed(config.seed, "shuffle"));
+  const sampler = policy.sampler({ seed: deriveSeed(config.seed, "sample"), temperature: config.temperature });
+  const optimizer = new AdamW(config);
+  const { repair, ...shape } = task;
+  const rules = { rule: config.rule, advantage: (outcomes: Float64Array) => grpo({ outcomes, eps: 1e-4 }) };
+  const clock = stopwatch();
+  let tokens = 0;
+  // What a problem has cost in tokens so far: at least its rollouts.
+  let perProblem = config.groupSize * task.maxTokens;
+
+  for (let iteration = 1; tokens < config.budgetTokens; iteration++) {
+    const affordable = Math.round((config.budgetTokens - tokens) / perProblem);
+    if (affordable < 1) return;
+    const count = Math.min(config.problemsPerIteration, affordable);
+    clock.start();
+    const { trees, tokens: rolloutTokens } = await rollout(
+      Array.from({ length: count }, () => task.problem(problems.next)),
+      sampler,
+      { groupSize: config.groupSize, ...shape },
+    );
+    await verify(trees, task.verify);
+    clock.lap("rollout");
+    const corrected = await correct(trees, sampler, task.verify, {
+      ...shape,
+      ...(config.repair && repair !== undefined && { repair }),
+    });
+    clock.lap("correct");
+    const supervisions = trees.map((tree) => supervise(tree, rules));
+    const updated = update(policy, optimizer, trees, supervisions, config, shuffle.next);
+    clock.lap("update");
+
+    const spent = rolloutTokens + corrected.repair.tokens + corrected.search.tokens;
+    tokens += spent;
+    perProblem = spent / count;
+    const metrics = {
+      iteration,
+      tokens,
+      rolloutTokens,
+      repairTokens: corrected.repair.tokens,
+      searchTokens: corrected.search.tokens,
+      updates: optimizer.steps,
+      ...outcomes(trees),
+      identify: identification(task, trees),
+      correct: corrected,
+      creditOnFirstErrors: creditOnFirstErrors(task, trees, supervisions),
+      update: updated,
+      seconds: clock.read(),
+    };
+    yield { metrics, trees, supervisions };
+  }
+}
+
+function stopwatch() {
+  const seconds = { rollout: 0, correct: 0, update: 0 };
+  let last = 0;
+  return {
+    start() {
+      seconds.rollout = seconds.correct = seconds.update = 0;
+      last = performance.now();
+    },
+    lap(phase: keyof typeof seconds) {
+      const now = performance.now();
+      seconds[phase] = (now - last) / 1000;
+      last = now;
+    },
+    read: () => ({ ...seconds }),
+  };
+}
+
+function outcomes(trees: readonly Tree[]): { accuracy: number; groupsWithoutSuccess: number } {
+  let rollouts = 0;
+  let successes = 0;
+  let without = 0;
+  for (const tree of trees) {
+    const members = tree.leaves.filter(isRollout);
+    const succeededHere = members.filter((leaf) => succeeded(leaf)).length;
+    rollouts += members.length;
+    successes += succeededHere;
+    if (succeededHere === 0) without++;
+  }
+  return { accuracy: successes / rollouts, groupsWithoutSuccess: without / trees.length };
+}
+
+/** What `identify` finds in trees, held against the truth where the task knows it. */
+export function identification(task: Task, trees: readonly Tree[]): IdentifyMetrics {
+  const counts = { failed: 0, withReference: 0, judged: 0, agreed: 0 };
+  const sources: Record<string, number> = {};
+  for (const tree of trees) {
+    identify(tree).forEach((found, index) => {
+      const leaf = tree.leaves[index];
+      if (!isRollout(leaf) || succeeded(leaf)) return;
+      counts.failed++;
+      if (found.reference < 0 || found.source === undefined) return;
+      counts.withReference++;
+      sources[found.source] = (sources[found.source] ?? 0) + 1;
+      if (task.firstWrongStep === undefined) return;
+      counts.judged++;
+      if (task.firstWrongStep(tree.problem, completionOf(tree, index)) === found.firstError) counts.agreed++;
+    });
+  }
+  return { ...counts, sources };
+}
+
+/** Of Σ |negative credit| over tokens, the share on steps that are the first wrong one of a rollout through them. */
+function creditOnFirstErrors(
+  task: Task,
+  trees: readonly Tree[],
+  supervisions: readonly Supervision[],
+): number | undefined {
+  if (task.firstWrongStep === undefined) return undefined;
+  let all = 0;
+  let placed = 0;
+  trees.forEach((tree, p) => {
+    const wrong = new Set<number>();
+    tree.leaves.forEach((leaf, index) => {
+      const step = task.firstWrongStep?.(tree.problem, completionOf(tree, index)) ?? -1;
+      if (isRollout(leaf) && step >= 0) wrong.add(path(tree, leaf.step)[step]);
+    });
+    const { credits, rowOf } = supervisions[p];
+    rowOf.forEach((rows, node) => {
+      for (const row of rows) {
+        if (row < 0) continue;
+        all -= credits[row].negative;
+        if (wrong.has(node)) placed -= credits[row].negative;
+      }
+    });
+  });
+  return all === 0 ? undefined : placed / all;
+}
