@@ -21,30 +21,30 @@ struct ScError {
 typedef void* ScStream;
 
 // Every op of the table, in the order of ops.h: X(name, argument record).
-#define SC_OPS(X)                                            \
-  X(logprobs, LogprobsArgs)                                  \
-  X(logprobs_backward, LogprobsBackwardArgs)                 \
-  X(scatter_advantages, ScatterAdvantagesArgs)               \
+#define SC_OPS(X)                                               \
+  X(logprobs, LogprobsArgs)                                     \
+  X(logprobs_backward, LogprobsBackwardArgs)                    \
+  X(scatter_advantages, ScatterAdvantagesArgs)                  \
   X(scatter_advantages_backward, ScatterAdvantagesBackwardArgs) \
-  X(kl, KlArgs)                                              \
-  X(policy_loss_clip, PolicyLossArgs)                        \
-  X(policy_loss_sequence_clip, PolicyLossSequenceArgs)       \
-  X(policy_update_clip, PolicyUpdateArgs)                    \
-  X(grad_norm, GradNormArgs)                                 \
-  X(adamw, AdamwArgs)                                        \
-  X(sample, SampleArgs)                                      \
-  X(embed, EmbedArgs)                                        \
-  X(embed_backward, EmbedBackwardArgs)                       \
-  X(linear, LinearArgs)                                      \
-  X(linear_backward, LinearBackwardArgs)                     \
-  X(rms_norm, RmsNormArgs)                                   \
-  X(rms_norm_backward, RmsNormBackwardArgs)                  \
-  X(rope, RopeArgs)                                          \
-  X(rope_backward, RopeArgs)                                 \
-  X(tree_attention, TreeAttentionArgs)                       \
-  X(tree_attention_backward, TreeAttentionBackwardArgs)      \
-  X(decode_attention, DecodeAttentionArgs)                   \
-  X(swiglu, SwigluArgs)                                      \
+  X(kl, KlArgs)                                                 \
+  X(policy_loss_clip, PolicyLossArgs)                           \
+  X(policy_loss_sequence_clip, PolicyLossSequenceArgs)          \
+  X(policy_update_clip, PolicyUpdateArgs)                       \
+  X(grad_norm, GradNormArgs)                                    \
+  X(adamw, AdamwArgs)                                           \
+  X(sample, SampleArgs)                                         \
+  X(embed, EmbedArgs)                                           \
+  X(embed_backward, EmbedBackwardArgs)                          \
+  X(linear, LinearArgs)                                         \
+  X(linear_backward, LinearBackwardArgs)                        \
+  X(rms_norm, RmsNormArgs)                                      \
+  X(rms_norm_backward, RmsNormBackwardArgs)                     \
+  X(rope, RopeArgs)                                             \
+  X(rope_backward, RopeArgs)                                    \
+  X(tree_attention, TreeAttentionArgs)                          \
+  X(tree_attention_backward, TreeAttentionBackwardArgs)         \
+  X(decode_attention, DecodeAttentionArgs)                      \
+  X(swiglu, SwigluArgs)                                         \
   X(swiglu_backward, SwigluBackwardArgs)
 
 struct ScBackend {

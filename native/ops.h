@@ -137,18 +137,18 @@ struct KlArgs {
 
 // What a loss kernel sums beside its gradients, in f64, over the targets whose weight is not 0.
 enum ScLossMetric : int32_t {
-  kMetricLoss = 0,       // Σ of the weighted loss: the number that is minimised
-  kMetricCount,          // targets with weight ≠ 0
-  kMetricClipped,        // the clipped branch is the larger loss
-  kMetricClippedLow,     // min(ratio, delta) < 1 − eps_low and A < 0
-  kMetricClippedHigh,    // min(ratio, delta) > 1 + eps_high and A > 0
-  kMetricClippedDual,    // the dual clip bounds the loss
-  kMetricNegLogRatio,    // Σ −log ratio                     (its mean is the k1 estimate of KL(old ‖ new))
-  kMetricAbsLogRatio,    // Σ |log ratio|
-  kMetricApproxKl,       // Σ (ratio − 1) − log ratio        (k3 estimate)
-  kMetricRatio,          // Σ ratio
-  kMetricRatioMax,       // max ratio
-  kMetricKl,             // Σ of the KL term to the reference, times the ratio where that is asked, before its coefficient
+  kMetricLoss = 0,     // Σ of the weighted loss: the number that is minimised
+  kMetricCount,        // targets with weight ≠ 0
+  kMetricClipped,      // the clipped branch is the larger loss
+  kMetricClippedLow,   // min(ratio, delta) < 1 − eps_low and A < 0
+  kMetricClippedHigh,  // min(ratio, delta) > 1 + eps_high and A > 0
+  kMetricClippedDual,  // the dual clip bounds the loss
+  kMetricNegLogRatio,  // Σ −log ratio                     (its mean is the k1 estimate of KL(old ‖ new))
+  kMetricAbsLogRatio,  // Σ |log ratio|
+  kMetricApproxKl,     // Σ (ratio − 1) − log ratio        (k3 estimate)
+  kMetricRatio,        // Σ ratio
+  kMetricRatioMax,     // max ratio
+  kMetricKl,           // Σ of the KL term to the reference, times the ratio where that is asked, before its coefficient
   kLossMetrics
 };
 

@@ -33,6 +33,8 @@ const result = spawnSync(process.execPath, [nodeGyp, "rebuild", `--jobs=${jobs}`
   stdio: "inherit",
 });
 if (result.status !== 0) {
-  console.error("stepcredit: the native addon could not be built. It needs python3, make and a C++17 compiler (g++ or clang++).");
+  console.error(
+    "stepcredit: the native addon could not be built. It needs python3, make and a C++17 compiler (g++ or clang++).",
+  );
   process.exit(1);
 }

@@ -7,7 +7,7 @@ import { open, rename } from "node:fs/promises";
 
 import type { Parameter } from "./policy.ts";
 
-/** Writes f32 tensors; the file appears under its name only when it is whole and on the disk. */
+/** Writes the tensors as they are, f32 or f64; the file appears under its name only when it is whole and on the disk. */
 export async function saveSafetensors(
   path: string,
   parameters: readonly Parameter[],
@@ -16,7 +16,11 @@ export async function saveSafetensors(
   const header: Record<string, unknown> = { __metadata__: { format: "pt", ...metadata } };
   let offset = 0;
   for (const { name, shape, data } of parameters) {
-    header[name] = { dtype: "F32", shape, data_offsets: [offset, offset + data.byteLength] };
+    header[name] = {
+      dtype: data instanceof Float32Array ? "F32" : "F64",
+      shape,
+      data_offsets: [offset, offset + data.byteLength],
+    };
     offset += data.byteLength;
   }
   const text = JSON.stringify(header);
@@ -31,7 +35,7 @@ export async function saveSafetensors(
     await file.write(json);
     for (const { data } of parameters) {
       const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-      for (let written = 0; written < bytes.length; ) {
+      for (let written = 0; written < bytes.length;) {
         written += (await file.write(bytes, written)).bytesWritten;
       }
     }

@@ -151,7 +151,7 @@ export function sequenceLengths(caller: string, sequenceOffsets: Int32Array): In
   }
   if (sequenceOffsets.length === 0 || sequenceOffsets[0] !== 0) {
     throw new RangeError(
-      `${caller}: expected sequenceOffsets [B + 1] to start with 0, received [${sequenceOffsets.slice(0, 4)}]`,
+      `${caller}: expected sequenceOffsets [B + 1] to start with 0, received [${sequenceOffsets.slice(0, 4).join(", ")}]`,
     );
   }
   const lengths = new Int32Array(sequenceOffsets.length - 1);

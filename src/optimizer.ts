@@ -1,10 +1,10 @@
 /** AdamW with clipping by the global gradient norm, on the flat arrays of a policy. */
 
-import type { Ops } from "./ops/ops.ts";
+import type { Floats, Ops } from "./ops/ops.ts";
 
 export interface Optimizer {
   /** One step in place; gives the gradient norm before clipping. */
-  step(ops: Ops, params: Float32Array, grads: Float32Array): number;
+  step(ops: Ops, params: Floats, grads: Floats): number;
 }
 
 export interface AdamWOptions {
@@ -23,8 +23,8 @@ export interface AdamWOptions {
 export class AdamW implements Optimizer {
   lr: number;
   readonly #options: Required<Omit<AdamWOptions, "lr">>;
-  #m = new Float32Array(0);
-  #v = new Float32Array(0);
+  #m: Floats = new Float32Array(0);
+  #v: Floats = new Float32Array(0);
   #steps = 0;
 
   constructor(options: AdamWOptions) {
@@ -38,10 +38,10 @@ export class AdamW implements Optimizer {
     return this.#steps;
   }
 
-  step(ops: Ops, params: Float32Array, grads: Float32Array): number {
+  step(ops: Ops, params: Floats, grads: Floats): number {
     if (this.#steps === 0) {
-      this.#m = new Float32Array(params.length);
-      this.#v = new Float32Array(params.length);
+      this.#m = ops.allocate(params.length);
+      this.#v = ops.allocate(params.length);
     }
     const { maxGradNorm, ...settings } = this.#options;
     const gradNorm = ops.gradNorm({ grads });

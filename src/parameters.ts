@@ -1,5 +1,6 @@
 /** Named tensors in one flat array, so that the optimizer's ops see one pair of arrays. */
 
+import type { Floats, Ops } from "./ops/ops.ts";
 import type { Parameter } from "./policy.ts";
 
 export interface Shape {
@@ -10,16 +11,16 @@ export interface Shape {
 export class Parameters {
   readonly list: readonly Parameter[];
   /** all tensors, one after the other */
-  readonly data: Float32Array;
+  readonly data: Floats;
   /** their gradients, in the same order */
-  readonly grad: Float32Array;
+  readonly grad: Floats;
   readonly #byName: ReadonlyMap<string, Parameter>;
 
-  constructor(shapes: readonly Shape[]) {
+  constructor(ops: Ops, shapes: readonly Shape[]) {
     const sizes = shapes.map(({ shape }) => shape.reduce((product, size) => product * size, 1));
     const count = sizes.reduce((sum, size) => sum + size, 0);
-    this.data = new Float32Array(count);
-    this.grad = new Float32Array(count);
+    this.data = ops.allocate(count);
+    this.grad = ops.allocate(count);
     let offset = 0;
     this.list = shapes.map(({ name, shape }, index) => {
       const end = offset + sizes[index];
@@ -32,7 +33,8 @@ export class Parameters {
 
   get(name: string): Parameter {
     const parameter = this.#byName.get(name);
-    if (parameter === undefined) throw new RangeError(`parameters: expected a known name, received ${JSON.stringify(name)}`);
+    if (parameter === undefined)
+      throw new RangeError(`parameters: expected a known name, received ${JSON.stringify(name)}`);
     return parameter;
   }
 }

@@ -2,7 +2,7 @@
 
 import type { Batch } from "./batch.ts";
 import type { Optimizer } from "./optimizer.ts";
-import type { Ops } from "./ops/ops.ts";
+import type { Floats, Ops } from "./ops/ops.ts";
 import type { Sampler } from "./trajectory/index.ts";
 
 /** One named tensor of a policy: views into its flat arrays, valid as long as the policy lives. */
@@ -10,10 +10,10 @@ export interface Parameter {
   /** the checkpoint's name */
   readonly name: string;
   readonly shape: readonly number[];
-  /** row-major, f32 */
-  readonly data: Float32Array;
+  /** row-major; f32 on the native ops, f64 on the reference */
+  readonly data: Floats;
   /** accumulated by `backward`, cleared by `step` */
-  readonly grad: Float32Array;
+  readonly grad: Floats;
 }
 
 export interface SamplingOptions {
@@ -31,10 +31,10 @@ export interface SamplingOptions {
 
 /** A forward pass whose activations are kept until the next one. */
 export interface ForwardPass {
-  /** `[T, V]` f32; the caller may overwrite them with their gradient */
-  readonly logits: Float32Array;
+  /** `[T, V]`; the caller may overwrite them with their gradient */
+  readonly logits: Floats;
   /** Adds the gradients of the parameters for `dlogits [T, V]`. Once per pass. */
-  backward(dlogits: Float32Array): void;
+  backward(dlogits: Floats): void;
 }
 
 export interface Policy {

@@ -17,6 +17,7 @@ import {
   verify,
   type CorrectReport,
   type CreditRule,
+  type SearchConfig,
   type Supervision,
   type Tree,
 } from "./trajectory/index.ts";
@@ -35,6 +36,8 @@ export interface TrainConfig {
   readonly rule: CreditRule;
   /** ask the policy to repair where the task says so */
   readonly repair: boolean;
+  /** sample continuations where no reference was found otherwise; default no */
+  readonly search?: SearchConfig;
   readonly lr: number;
   readonly beta1: number;
   readonly beta2: number;
@@ -116,6 +119,7 @@ export async function* train(policy: Policy, task: Task, config: TrainConfig): A
     const corrected = await correct(trees, sampler, task.verify, {
       ...shape,
       ...(config.repair && repair !== undefined && { repair }),
+      ...(config.search !== undefined && { search: config.search }),
     });
     clock.lap("correct");
     const supervisions = trees.map((tree) => supervise(tree, rules));

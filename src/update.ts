@@ -2,7 +2,7 @@
 
 import { minibatches, pack, type Batch } from "./batch.ts";
 import type { Optimizer } from "./optimizer.ts";
-import type { PolicyLossMetrics } from "./ops/ops.ts";
+import type { Floats, Ops, PolicyLossMetrics } from "./ops/ops.ts";
 import type { Policy } from "./policy.ts";
 import type { Supervision, Tree } from "./trajectory/index.ts";
 
@@ -35,9 +35,9 @@ export interface UpdateMetrics {
 }
 
 /** The log-probs of a batch's targets under the policy as it is, `[N]` in nats. */
-export function measureLogprobs(policy: Policy, batch: Batch): Float32Array {
+export function measureLogprobs(policy: Policy, batch: Batch): Floats {
   const { targetOffsets, targets } = batch;
-  const logprobs = new Float32Array(targets.length);
+  const logprobs = policy.ops.allocate(targets.length);
   policy.ops.logprobs({ logits: policy.forward(batch).logits, targetOffsets, targets, logprobs });
   return logprobs;
 }
@@ -60,7 +60,7 @@ export function update(
   const total = { steps: 0, positions: 0, loss: 0, entropy: 0, gradNorm: 0, firstRatioError: 0 };
   const sums = { count: 0, clipped: 0, kl: 0 };
 
-  const old = new Map<Tree, Float32Array>();
+  const old = new Map<Tree, Floats>();
   for (const group of minibatches(trees, supervisions, config.rowsPerBatch, random)) {
     const batch = pack(group.trees, group.supervisions, { prune: true });
     total.positions += batch.tokens.length;
@@ -72,9 +72,9 @@ export function update(
     for (const group of minibatches(trees, supervisions, config.rowsPerBatch, random)) {
       const batch = pack(group.trees, group.supervisions, { prune: true });
       const { targetOffsets, targets, stepCredits, stepOf, weights } = batch;
-      const oldLogprobs = concatenate(group.trees.map((tree) => old.get(tree) ?? new Float32Array(0)));
+      const oldLogprobs = concatenate(ops, group.trees, old);
       const pass = policy.forward(batch);
-      const ratios = new Float32Array(targets.length);
+      const ratios = ops.allocate(targets.length);
       const result = ops.policyUpdate.clip({
         logits: pass.logits,
         dlogits: pass.logits,
@@ -127,8 +127,10 @@ function splitByTree(batch: Batch): { start: number; end: number }[] {
   return starts.map((start, p) => ({ start, end: starts[p + 1] ?? batch.targets.length }));
 }
 
-function concatenate(parts: readonly Float32Array[]): Float32Array {
-  const whole = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+/** The old log-probs of a batch of these trees. */
+function concatenate(ops: Ops, trees: readonly Tree[], old: ReadonlyMap<Tree, Floats>): Floats {
+  const parts = trees.map((tree) => old.get(tree) ?? ops.allocate(0));
+  const whole = ops.allocate(parts.reduce((sum, part) => sum + part.length, 0));
   let offset = 0;
   for (const part of parts) {
     whole.set(part, offset);
@@ -137,8 +139,12 @@ function concatenate(parts: readonly Float32Array[]): Float32Array {
   return whole;
 }
 
-function largestError(ratios: Float32Array, weights: Float32Array): number {
-  return ratios.reduce((most, ratio, n) => (weights[n] === 0 ? most : Math.max(most, Math.abs(ratio - 1))), 0);
+function largestError(ratios: Floats, weights: Floats): number {
+  let most = 0;
+  weights.forEach((weight, n) => {
+    if (weight !== 0) most = Math.max(most, Math.abs(ratios[n] - 1));
+  });
+  return most;
 }
 
 function meanOverRows(values: ArrayLike<number> | undefined, targetOffsets: Int32Array): number {

@@ -121,20 +121,21 @@ const std::vector<OpEntry>& op_entries() {
     }
     {
       using Record = PolicyUpdateArgs;
-      table->push_back({OP(policy_update_clip),
-                        with({{"T", K::kInt64, false, AT(T)},
-                              {"V", K::kInt64, false, AT(V)},
-                              {"temperature", K::kFloat, false, AT(temperature)},
-                              {"logits", K::kFloats, false, AT(logits)},
-                              {"targetOffsets", K::kInts, false, AT(target_offsets)},
-                              {"targets", K::kInts, false, AT(targets)},
-                              {"temperatures", K::kFloats, true, AT(temperatures)},
-                              {"entropyWeights", K::kFloats, true, AT(entropy_weights)},
-                              {"logprobs", K::kFloats, false, AT(logprobs)},
-                              {"lse", K::kFloats, false, AT(lse)},
-                              {"entropy", K::kFloats, true, AT(entropy)},
-                              {"dlogits", K::kFloats, false, AT(dlogits)}},
-                             loss_fields(offsetof(Record, loss), false))});
+      const std::vector<Field> fields = {
+          {"T", K::kInt64, false, AT(T)},
+          {"V", K::kInt64, false, AT(V)},
+          {"temperature", K::kFloat, false, AT(temperature)},
+          {"logits", K::kFloats, false, AT(logits)},
+          {"targetOffsets", K::kInts, false, AT(target_offsets)},
+          {"targets", K::kInts, false, AT(targets)},
+          {"temperatures", K::kFloats, true, AT(temperatures)},
+          {"entropyWeights", K::kFloats, true, AT(entropy_weights)},
+          {"logprobs", K::kFloats, false, AT(logprobs)},
+          {"lse", K::kFloats, false, AT(lse)},
+          {"entropy", K::kFloats, true, AT(entropy)},
+          {"dlogits", K::kFloats, false, AT(dlogits)},
+      };
+      table->push_back({OP(policy_update_clip), with(fields, loss_fields(offsetof(Record, loss), false))});
     }
     {
       using Record = GradNormArgs;
@@ -251,14 +252,12 @@ const std::vector<OpEntry>& op_entries() {
     }
     {
       using Record = RopeArgs;
-      const std::vector<Field> fields = {{"T", K::kInt64, false, AT(T)},
-                                         {"heads", K::kInt64, false, AT(heads)},
-                                         {"D", K::kInt64, false, AT(D)},
-                                         {"positions", K::kInt64, false, AT(positions)},
-                                         {"depth", K::kInts, false, AT(depth)},
-                                         {"cosines", K::kFloats, false, AT(cosines)},
-                                         {"sines", K::kFloats, false, AT(sines)},
-                                         {"x", K::kFloats, false, AT(x)}};
+      const std::vector<Field> fields = {
+          {"T", K::kInt64, false, AT(T)},          {"heads", K::kInt64, false, AT(heads)},
+          {"D", K::kInt64, false, AT(D)},          {"positions", K::kInt64, false, AT(positions)},
+          {"depth", K::kInts, false, AT(depth)},   {"cosines", K::kFloats, false, AT(cosines)},
+          {"sines", K::kFloats, false, AT(sines)}, {"x", K::kFloats, false, AT(x)},
+      };
       table->push_back({OP(rope), fields});
       table->push_back({OP(rope_backward), fields});
     }

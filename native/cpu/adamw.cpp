@@ -32,7 +32,8 @@ int32_t grad_norm(const GradNormArgs* args, ScStream, ScError* error) {
     double sums[4] = {};
     int64_t i = begin;
     for (; i + 4 <= end; i += 4)
-      for (int64_t u = 0; u < 4; ++u) sums[u] += static_cast<double>(args->grads[i + u]) * static_cast<double>(args->grads[i + u]);
+      for (int64_t u = 0; u < 4; ++u)
+        sums[u] += static_cast<double>(args->grads[i + u]) * static_cast<double>(args->grads[i + u]);
     for (; i < end; ++i) sums[0] += static_cast<double>(args->grads[i]) * static_cast<double>(args->grads[i]);
     partial[block] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
   });

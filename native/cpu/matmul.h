@@ -20,7 +20,7 @@ constexpr int64_t kTileRows = 8;  // 16 accumulators in 32 registers; the 8 row 
 constexpr int64_t kTileRows = 6;  // 12 accumulators, 2 vectors of B and a broadcast in 16 registers
 #endif
 constexpr int64_t kPanel = 2 * kLanes;
-constexpr int64_t kDepth = 256;         // a panel of this depth fits the first cache beside the rows of A
+constexpr int64_t kDepth = 256;    // a panel of this depth fits the first cache beside the rows of A
 constexpr int64_t kTaskRows = 48;  // a multiple of every kTileRows
 constexpr int64_t kTaskPanels = 4;
 constexpr int64_t kPackedColumns = 1024;  // bounds the packed copy of B to K · 4 KiB
@@ -34,7 +34,8 @@ struct Strided {
 
 // `rows` × one panel of C, over `depth` terms. `columns` of the panel exist.
 template <int64_t rows>
-inline void multiply_tile(const Strided& A, int64_t depth, const float* panel, float* C, int64_t ldc, int64_t columns, bool add) {
+inline void multiply_tile(const Strided& A, int64_t depth, const float* panel, float* C, int64_t ldc, int64_t columns,
+                          bool add) {
   VecF sums[rows][2] = {};
   const float* a[rows];
   for (int64_t i = 0; i < rows; ++i) a[i] = A.data + i * A.row;
@@ -90,12 +91,14 @@ inline void pack_panel(const Strided& B, int64_t K, int64_t first, int64_t colum
 }
 
 // Returns false where the packed copy could not be allocated. `bias [N]` opt is added to every row.
-inline bool multiply(int64_t M, int64_t N, int64_t K, const Strided& A, const Strided& B, float* C, int64_t ldc, bool accumulate,
-                     const float* bias) {
+inline bool multiply(int64_t M, int64_t N, int64_t K, const Strided& A, const Strided& B, float* C, int64_t ldc,
+                     bool accumulate, const float* bias) {
   if (M <= 0 || N <= 0) return true;
   const int64_t most = N < kPackedColumns ? N : kPackedColumns;
   const int64_t most_panels = (most + kPanel - 1) / kPanel;
-  float* packed = static_cast<float*>(aligned_alloc(64, static_cast<size_t>((K > 0 ? K : 1) * most_panels * kPanel) * 4));
+  // A multiple of the alignment, or aligned_alloc may refuse: a narrow panel can be shorter than 64 bytes.
+  const size_t floats = static_cast<size_t>((K > 0 ? K : 1) * most_panels * kPanel);
+  float* packed = static_cast<float*>(aligned_alloc(64, (floats * sizeof(float) + 63) / 64 * 64));
   if (!packed) return false;
   for (int64_t n0 = 0; n0 < N; n0 += kPackedColumns) {
     const int64_t width = N - n0 < kPackedColumns ? N - n0 : kPackedColumns;

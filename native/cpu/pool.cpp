@@ -33,8 +33,8 @@ struct Pool {
   // for those who came, and never for one that the system has not let run yet.
   std::atomic<bool> open{false};
   std::atomic<int32_t> inside{0};
-  int32_t helpers = 0;      // threads that take part in the current call
-  int32_t started = 0;      // threads that exist
+  int32_t helpers = 0;  // threads that take part in the current call
+  int32_t started = 0;  // threads that exist
   std::atomic<int32_t> threads{1};
   int64_t chunks = 0;
   void (*body)(void*, int64_t) = nullptr;

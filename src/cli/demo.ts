@@ -45,7 +45,9 @@ interface DemoOptions {
 
 export function demoCommand(): Command {
   return new Command("demo")
-    .description("train the embedded policy from outcomes alone: plain, positive-only and IOP at equal generated tokens")
+    .description(
+      "train the embedded policy from outcomes alone: plain, positive-only and IOP at equal generated tokens",
+    )
     .option("--json <file>", "write the result there")
     .option("--seeds <seeds>", "how many seeds, or a list such as 0,1,2", seeds, [0, 1, 2])
     .option("--budget <tokens>", "generated tokens per method and seed", tokens, 240_000)
@@ -132,10 +134,14 @@ async function demo(options: DemoOptions): Promise<void> {
   const found = example === undefined ? undefined : findExample(example.trees);
   if (found !== undefined) {
     const rules = { rule: "contrast", advantage: (outcomes: Float64Array) => grpo({ outcomes, eps: 1e-4 }) } as const;
-    console.log(`A failed trajectory of iteration ${example?.metrics.iteration}, what it is blamed for, and its correction:\n`);
+    console.log(
+      `A failed trajectory of iteration ${example?.metrics.iteration}, what it is blamed for, and its correction:\n`,
+    );
     console.log(writeExample(chainArithmetic(), found.tree, found.leaf, rules));
   }
-  console.log(`\n${result.seconds.toFixed(0)} s in all. Written to ${directory} (config, metrics.jsonl, checkpoints, report.html).`);
+  console.log(
+    `\n${result.seconds.toFixed(0)} s in all. Written to ${directory} (config, metrics.jsonl, checkpoints, report.html).`,
+  );
 }
 
 /** Lets timers, signals and the terminal have their turn between pieces of synchronous work. */

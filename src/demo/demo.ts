@@ -167,7 +167,8 @@ async function trainMethod(
     counts.repairsVerified += metrics.correct.repair.verified;
     await events.iterated(method, seed, iteration);
     // Before the next iteration would take the gap past `evaluateEvery`.
-    if (metrics.tokens - curve[curve.length - 1][0] + spent / 2 >= config.evaluateEvery) await evaluateNow(metrics.tokens);
+    if (metrics.tokens - curve[curve.length - 1][0] + spent / 2 >= config.evaluateEvery)
+      await evaluateNow(metrics.tokens);
   }
   const tokens = last?.tokens ?? 0;
   if (curve[curve.length - 1][0] !== tokens) await evaluateNow(tokens);
@@ -176,7 +177,11 @@ async function trainMethod(
   return run;
 }
 
-async function accuracyOf(policy: TransformerPolicy, task: ChainArithmetic, problems: readonly Problem[]): Promise<Accuracy> {
+async function accuracyOf(
+  policy: TransformerPolicy,
+  task: ChainArithmetic,
+  problems: readonly Problem[],
+): Promise<Accuracy> {
   const at = (temperature: number): Promise<Evaluation> =>
     evaluate(task, problems, policy.sampler({ seed: 1, temperature }));
   const [greedy, sampled] = [await at(0), await at(1)];

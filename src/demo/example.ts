@@ -3,7 +3,16 @@
 import pc from "picocolors";
 
 import type { Task } from "../tasks/task.ts";
-import { completionOf, identify, isRollout, leafCredits, path, succeeded, type SuperviseConfig, type Tree } from "../trajectory/index.ts";
+import {
+  completionOf,
+  identify,
+  isRollout,
+  leafCredits,
+  path,
+  succeeded,
+  type SuperviseConfig,
+  type Tree,
+} from "../trajectory/index.ts";
 
 /** The first tree with a failed rollout whose correction or sibling shows where it broke, past the first step if there is one. */
 export function findExample(trees: readonly Tree[]): { tree: Tree; leaf: number } | undefined {
@@ -14,7 +23,11 @@ export function findExample(trees: readonly Tree[]): { tree: Tree; leaf: number 
         : [],
     ),
   );
-  return found.find(({ own, firstError }) => own && firstError > 1) ?? found.find(({ firstError }) => firstError > 1) ?? found[0];
+  return (
+    found.find(({ own, firstError }) => own && firstError > 1) ??
+    found.find(({ firstError }) => firstError > 1) ??
+    found[0]
+  );
 }
 
 /** Lines for a terminal. Steps that both solutions share are plain, the blamed one is red, the correction green. */

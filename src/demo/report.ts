@@ -10,11 +10,12 @@ const escape = (text: string): string =>
 
 export function reportHtml(json: DemoJson, title: string): string {
   const rows = tableRows(json)
-    .map(({ heading, cells }) => `<tr><th>${escape(heading)}</th>${cells.map((c) => `<td>${escape(c)}</td>`).join("")}</tr>`)
+    .map(
+      ({ heading, cells }) =>
+        `<tr><th>${escape(heading)}</th>${cells.map((c) => `<td>${escape(c)}</td>`).join("")}</tr>`,
+    )
     .join("\n");
-  const legend = methodNames
-    .map((name) => `<span style="color:${colours[name]}">■</span> ${name}`)
-    .join(" &nbsp; ");
+  const legend = methodNames.map((name) => `<span style="color:${colours[name]}">■</span> ${name}`).join(" &nbsp; ");
   const { warmStart, seeds, budgetTokens } = json;
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>${escape(title)}</title>
@@ -42,7 +43,12 @@ function chart(json: DemoJson): string {
   const end = Math.max(...methodNames.flatMap((name) => json.methods[name].tokens));
   const x = (tokens: number): string => (left + ((width - left - 10) * tokens) / end).toFixed(1);
   const y = (accuracy: number): string => (10 + (height - bottom - 10) * (1 - accuracy)).toFixed(1);
-  const line = (points: readonly (readonly [number, number])[], colour: string, stroke: number, opacity: number): string =>
+  const line = (
+    points: readonly (readonly [number, number])[],
+    colour: string,
+    stroke: number,
+    opacity: number,
+  ): string =>
     `<polyline fill="none" stroke="${colour}" stroke-width="${stroke}" opacity="${opacity}" points="${points
       .map(([tokens, accuracy]) => `${x(tokens)},${y(accuracy)}`)
       .join(" ")}"/>`;

@@ -56,8 +56,18 @@ function methodResult(method: MethodName, all: readonly Run[]): MethodResult {
     updates: runs.map((run) => run.updates),
     ...(method !== "outcome" && {
       identify: {
-        withReference: sum((run) => run.withReference) / Math.max(1, sum((run) => run.failed)),
-        agreement: sum((run) => run.agreed) / Math.max(1, sum((run) => run.judged)),
+        withReference:
+          sum((run) => run.withReference) /
+          Math.max(
+            1,
+            sum((run) => run.failed),
+          ),
+        agreement:
+          sum((run) => run.agreed) /
+          Math.max(
+            1,
+            sum((run) => run.judged),
+          ),
       },
     }),
     ...(tried > 0 && { repair: { tried, verified: sum((run) => run.repairsVerified) } }),

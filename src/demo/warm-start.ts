@@ -104,7 +104,10 @@ function repairExamples(task: ChainArithmetic, { repairs, slip }: WarmStartConfi
   const passed = (problem: Problem, completion: readonly number[]): boolean => completion.at(-1) === problem.answer;
   while (examples.length < repairs) {
     const problem = task.problem(random.next);
-    const [first, second] = [task.demonstrate(problem, slip, random.next), task.demonstrate(problem, slip, random.next)];
+    const [first, second] = [
+      task.demonstrate(problem, slip, random.next),
+      task.demonstrate(problem, slip, random.next),
+    ];
     if (passed(problem, first) === passed(problem, second)) continue;
     const [failed, repaired] = passed(problem, first) ? [second, first] : [first, second];
     examples.push(task.repairSequence(problem, failed, repaired));

@@ -8,7 +8,8 @@ import type { Floats } from "./ops.ts";
 
 function describe(value: unknown): string {
   if (value === undefined || value === null) return String(value);
-  if (ArrayBuffer.isView(value) && "length" in value) return `a ${value.constructor.name} of length ${String(value.length)}`;
+  if (ArrayBuffer.isView(value) && "length" in value)
+    return `a ${value.constructor.name} of length ${String(value.length)}`;
   if (Array.isArray(value)) return `an Array of length ${value.length}`;
   if (typeof value === "string") return `the string ${JSON.stringify(value)}`;
   if (typeof value === "object") return `an object of class ${value.constructor?.name ?? "null"}`;
@@ -78,7 +79,9 @@ export class Check {
   /** How many rows of `width` an array holds. */
   rows(name: string, shape: string, length: number, width: number): number {
     if (width < 1 || length % width !== 0) {
-      throw new RangeError(`${this.#op}: expected the length of ${name} ${shape} to be a multiple of ${width}, received ${length}`);
+      throw new RangeError(
+        `${this.#op}: expected the length of ${name} ${shape} to be a multiple of ${width}, received ${length}`,
+      );
     }
     return length / width;
   }
@@ -118,7 +121,9 @@ export class Check {
   offsets(name: string, shape: string, values: Int32Array | undefined, end: number): Int32Array {
     const offsets = this.ints(name, shape, values);
     if (offsets.length === 0 || offsets[0] !== 0) {
-      throw new RangeError(`${this.#op}: expected ${name} ${shape} to begin with 0, received ${offsets[0] ?? "no element"}`);
+      throw new RangeError(
+        `${this.#op}: expected ${name} ${shape} to begin with 0, received ${offsets[0] ?? "no element"}`,
+      );
     }
     for (let i = 1; i < offsets.length; i++) {
       if (offsets[i] < offsets[i - 1]) {

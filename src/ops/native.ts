@@ -70,7 +70,7 @@ function lossMetrics(sums: Float64Array): PolicyLossMetrics {
 function klFields(check: Check, options: KlOptions): { kind: number; logRatioClamp: number; valueClamp: number } {
   const kind = klKinds[options.estimator];
   if (kind === undefined) {
-    check.fail(`estimator to be one of ${Object.keys(klKinds).join(", ")}`, String(options.estimator));
+    check.fail(`estimator to be one of ${Object.keys(klKinds).join(", ")}`, options.estimator);
   }
   return {
     kind,
@@ -162,7 +162,10 @@ function rowFields(check: Check, args: LogprobsInputs): RowFields {
   };
 }
 
-function attentionFields(check: Check, shape: AttentionShape): { heads: number; kvHeads: number; D: number; scale: number } {
+function attentionFields(
+  check: Check,
+  shape: AttentionShape,
+): { heads: number; kvHeads: number; D: number; scale: number } {
   const heads = check.integer("heads", shape.heads, 1);
   const kvHeads = check.integer("kvHeads", shape.kvHeads, 1);
   if (heads % kvHeads !== 0) check.fail("heads to be a multiple of kvHeads", `${heads} and ${kvHeads}`);
@@ -226,7 +229,8 @@ function ropeFields(check: Check, args: RopeArguments): Record<string, unknown> 
 /** Opens the ops of a device. Throws where the device or the instruction set is not at hand; nothing falls back silently. */
 export function openOps(device: "cpu" | "cuda" = "cpu", options: CpuOptions = {}): Ops {
   if (device === "cuda") throw new Error("openOps: the cuda backend is not part of this build");
-  if (device !== "cpu") throw new RangeError(`openOps: expected device to be "cpu" or "cuda", received "${String(device)}"`);
+  if (device !== "cpu")
+    throw new RangeError(`openOps: expected device to be "cpu" or "cuda", received "${String(device)}"`);
   const isa = options.isa ?? process.env["STEPCREDIT_ISA"] ?? cpuIsas()[0];
   const kernels = loadAddon().backends[isa];
   if (kernels === undefined) {
@@ -238,6 +242,8 @@ export function openOps(device: "cpu" | "cuda" = "cpu", options: CpuOptions = {}
 function nativeOps(name: string, kernels: Readonly<Record<string, NativeOp>>, portable: 0 | 1): Ops {
   return {
     name,
+
+    allocate: (length) => new Float32Array(length),
 
     logprobs(args) {
       const check = new Check("logprobs");
@@ -401,7 +407,12 @@ function nativeOps(name: string, kernels: Readonly<Record<string, NativeOp>>, po
         R,
         V,
         topK: check.integer("topK", args.topK ?? 0, 0, 2 ** 31 - 1),
-        temperature: check.number("temperature", args.temperature ?? 1, "a finite number ≥ 0", (x) => x >= 0 && x < Infinity),
+        temperature: check.number(
+          "temperature",
+          args.temperature ?? 1,
+          "a finite number ≥ 0",
+          (x) => x >= 0 && x < Infinity,
+        ),
         topP: check.number("topP", args.topP ?? 1, "a number in 0 … 1, 0 excluded", (x) => x > 0 && x <= 1),
         minP: check.number("minP", args.minP ?? 0, "a number in 0 … 1", (x) => x >= 0 && x <= 1),
         seed: check.integer("seed", args.seed, 0),

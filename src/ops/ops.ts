@@ -110,7 +110,10 @@ export interface ClipSettings {
   /** the log ratio is clamped to ± this, without gradient outside; default none */
   readonly logRatioClamp?: number;
   /** a KL penalty to `refLogprobs`, times `coefficient`, normalised like the surrogate */
-  readonly kl?: KlOptions & { readonly coefficient: number; /** multiplied by the ratio */ readonly timesRatio?: boolean };
+  readonly kl?: KlOptions & {
+    readonly coefficient: number;
+    /** multiplied by the ratio */ readonly timesRatio?: boolean;
+  };
 }
 
 export interface PolicyLossInputs extends ClipSettings {
@@ -249,6 +252,9 @@ export interface Ops {
   /** `cpu/avx512`, `reference` … */
   readonly name: string;
 
+  /** An array of zeros of the kind that these ops compute with: what a policy keeps its weights and activations in. */
+  allocate(length: number): Floats;
+
   logprobs(args: LogprobsArguments): LogprobsResult;
   /** Gives `dlogits [T, V]`; rows without targets are zero. */
   logprobsBackward(args: LogprobsBackwardArguments): Floats;
@@ -273,12 +279,29 @@ export interface Ops {
   sample(args: SampleArguments): SampleResult;
 
   /** `out [T, H]` (+)= rows of `table [V, H]` */
-  embed(args: { readonly table: Floats; readonly ids: Int32Array; readonly hidden: number; readonly out: Floats; readonly accumulate?: boolean }): void;
-  embedBackward(args: { readonly ids: Int32Array; readonly hidden: number; readonly dout: Floats; readonly dtable: Floats }): void;
+  embed(args: {
+    readonly table: Floats;
+    readonly ids: Int32Array;
+    readonly hidden: number;
+    readonly out: Floats;
+    readonly accumulate?: boolean;
+  }): void;
+  embedBackward(args: {
+    readonly ids: Int32Array;
+    readonly hidden: number;
+    readonly dout: Floats;
+    readonly dtable: Floats;
+  }): void;
   /** `y [T, O]` (+)= `x [T, I]` · `weight [O, I]`ᵀ + `bias [O]` */
   linear(args: LinearArguments): void;
   linearBackward(args: LinearBackwardArguments): void;
-  rmsNorm(args: { readonly x: Floats; readonly weight: Floats; readonly eps: number; readonly y: Floats; readonly rrms: Floats }): void;
+  rmsNorm(args: {
+    readonly x: Floats;
+    readonly weight: Floats;
+    readonly eps: number;
+    readonly y: Floats;
+    readonly rrms: Floats;
+  }): void;
   rmsNormBackward(args: {
     readonly x: Floats;
     readonly weight: Floats;
@@ -296,7 +319,13 @@ export interface Ops {
   treeAttentionBackward(args: TreeAttentionBackwardArguments): void;
   decodeAttention(args: DecodeAttentionArguments): void;
   swiglu(args: { readonly gate: Floats; readonly up: Floats; readonly out: Floats }): void;
-  swigluBackward(args: { readonly gate: Floats; readonly up: Floats; readonly dout: Floats; readonly dgate: Floats; readonly dup: Floats }): void;
+  swigluBackward(args: {
+    readonly gate: Floats;
+    readonly up: Floats;
+    readonly dout: Floats;
+    readonly dgate: Floats;
+    readonly dup: Floats;
+  }): void;
 }
 
 export interface LinearArguments {

@@ -24,6 +24,9 @@ export { philox } from "./reference/sample.ts";
 export function reference(round: Round = identity): Ops {
   return {
     name: "reference",
+
+    allocate: (length) => new Float64Array(length),
+
     ...logprobsReference(round),
     ...lossReference(round),
     ...updateReference(round),

@@ -1,6 +1,6 @@
 /** Sampling token by token, for policies that can give logits at a node of their prefix tree. */
 
-import type { Ops } from "../ops/ops.ts";
+import type { Floats, Ops } from "../ops/ops.ts";
 import type { SamplingOptions } from "../policy.ts";
 import type { Completion, SampleRequest, Sampler } from "../trajectory/index.ts";
 
@@ -13,7 +13,7 @@ export interface Decoder {
   /** The node of `token` after `parent`, −1 for a beginning. */
   child(parent: number, token: number): number;
   /** Logits `[nodes, V]` after each of the distinct nodes; what was computed before is not computed again. */
-  logits(nodes: Int32Array): Float32Array;
+  logits(nodes: Int32Array): Floats;
 }
 
 interface Row {
@@ -38,7 +38,8 @@ export function samplerOf(decoder: Decoder, options: SamplingOptions): Sampler {
 }
 
 function checkRequest({ prefix, maxTokens }: SampleRequest, r: number, { vocabulary, maxPositions }: Decoder): void {
-  if (prefix.length === 0) throw new RangeError(`sample: expected prefix of request ${r} to hold a token, received none`);
+  if (prefix.length === 0)
+    throw new RangeError(`sample: expected prefix of request ${r} to hold a token, received none`);
   for (const token of prefix) {
     if (!(Number.isInteger(token) && token >= 0 && token < vocabulary)) {
       throw new RangeError(`sample: expected prefix of request ${r} in 0 … ${vocabulary - 1}, received ${token}`);
@@ -97,7 +98,7 @@ function sampleRows(
     ids[r] = index;
   });
   const table = logits(Int32Array.from(indexOf.keys()));
-  const perRow = new Float32Array(rows.length * vocabulary);
+  const perRow = ops.allocate(rows.length * vocabulary);
   ops.embed({ table, ids, hidden: vocabulary, out: perRow });
   return ops.sample({
     logits: perRow,

@@ -1,3 +1,5 @@
+import type { Floats, Ops } from "../ops/ops.ts";
+
 /**
  * Keys, values and last hidden states of every token that a policy has read since its weights last changed, as a tree of
  * tokens: prefixes that were read once are never computed again, whoever asks for them.
@@ -6,20 +8,22 @@
  * contiguous run.
  */
 export class PrefixCache {
+  readonly #ops: Ops;
   readonly #vocabulary: number;
   readonly #widths: readonly number[];
   readonly #children = new Map<number, number>();
   #parent = new Int32Array(1024);
   #token = new Int32Array(1024);
   #depth = new Int32Array(1024);
-  #stores: Float32Array[];
+  #stores: Floats[];
   #length = 0;
 
   /** @param widths floats per node of each store, layer by layer */
-  constructor(vocabulary: number, widths: readonly number[]) {
+  constructor(ops: Ops, vocabulary: number, widths: readonly number[]) {
+    this.#ops = ops;
     this.#vocabulary = vocabulary;
     this.#widths = widths;
-    this.#stores = widths.map((width) => new Float32Array(1024 * width));
+    this.#stores = widths.map((width) => ops.allocate(1024 * width));
   }
 
   get length(): number {
@@ -70,12 +74,12 @@ export class PrefixCache {
   }
 
   /** A store as far as it is filled: `[length, width]`. */
-  store(index: number): Float32Array {
+  store(index: number): Floats {
     return this.#stores[index].subarray(0, this.#length * this.#widths[index]);
   }
 
   /** The part of a store that belongs to the nodes `from … to`: `[to − from, width]`. */
-  slice(index: number, from: number, to: number): Float32Array {
+  slice(index: number, from: number, to: number): Floats {
     const width = this.#widths[index];
     return this.#stores[index].subarray(from * width, to * width);
   }
@@ -90,7 +94,7 @@ export class PrefixCache {
     this.#token = enlarged(this.#token);
     this.#depth = enlarged(this.#depth);
     this.#stores = this.#stores.map((old) => {
-      const larger = new Float32Array(2 * old.length);
+      const larger = this.#ops.allocate(2 * old.length);
       larger.set(old);
       return larger;
     });

@@ -6,7 +6,7 @@
  */
 
 import type { Batch } from "../batch.ts";
-import type { Ops } from "../ops/ops.ts";
+import type { Floats, Ops } from "../ops/ops.ts";
 import { openOps } from "../ops/native.ts";
 import type { Optimizer } from "../optimizer.ts";
 import { Parameters, type Shape } from "../parameters.ts";
@@ -66,7 +66,16 @@ function resolve(config: TransformerConfig): Resolved {
     positionTable: false,
     ...config,
   };
-  const sizes = ["vocabulary", "hidden", "layers", "heads", "kvHeads", "headSize", "intermediate", "maxPositions"] as const;
+  const sizes = [
+    "vocabulary",
+    "hidden",
+    "layers",
+    "heads",
+    "kvHeads",
+    "headSize",
+    "intermediate",
+    "maxPositions",
+  ] as const;
   for (const name of sizes) {
     if (!Number.isInteger(resolved[name]) || resolved[name] < 1) {
       throw new RangeError(`TransformerPolicy: expected ${name} to be an integer ≥ 1, received ${resolved[name]}`);
@@ -76,7 +85,9 @@ function resolve(config: TransformerConfig): Resolved {
     throw new RangeError(`TransformerPolicy: expected headSize to be even, received ${resolved.headSize}`);
   }
   if (heads % resolved.kvHeads !== 0) {
-    throw new RangeError(`TransformerPolicy: expected heads to be a multiple of kvHeads, received ${heads} and ${resolved.kvHeads}`);
+    throw new RangeError(
+      `TransformerPolicy: expected heads to be a multiple of kvHeads, received ${heads} and ${resolved.kvHeads}`,
+    );
   }
   return resolved;
 }
@@ -112,7 +123,7 @@ function shapesOf(config: Resolved): Shape[] {
 }
 
 /** Standard normal numbers from a uniform generator, by Box and Muller. */
-function normals(random: () => number): () => number {
+export function normals(random: () => number): () => number {
   let spare: number | undefined;
   return () => {
     if (spare !== undefined) {
@@ -143,9 +154,9 @@ export class TransformerPolicy implements Policy {
   readonly config: Resolved;
   readonly #parameters: Parameters;
   readonly #blocks: readonly Block[];
-  readonly #workspace = new Workspace();
-  readonly #cosines: Float32Array;
-  readonly #sines: Float32Array;
+  readonly #workspace: Workspace;
+  readonly #cosines: Floats;
+  readonly #sines: Floats;
   readonly #cache: PrefixCache;
   /** nodes of the cache whose keys, values and hidden states are there */
   #cached = 0;
@@ -155,12 +166,13 @@ export class TransformerPolicy implements Policy {
   constructor(config: TransformerConfig, ops: Ops = openOps("cpu")) {
     this.ops = ops;
     this.config = resolve(config);
-    this.#parameters = new Parameters(shapesOf(this.config));
+    this.#parameters = new Parameters(ops, shapesOf(this.config));
+    this.#workspace = new Workspace(ops);
     this.#blocks = Array.from({ length: this.config.layers }, (_, layer) => this.#block(layer));
     const { kvHeads, headSize, hidden, vocabulary, maxPositions, ropeTheta } = this.config;
     const half = headSize / 2;
-    this.#cosines = new Float32Array(maxPositions * half);
-    this.#sines = new Float32Array(maxPositions * half);
+    this.#cosines = ops.allocate(maxPositions * half);
+    this.#sines = ops.allocate(maxPositions * half);
     for (let position = 0; position < maxPositions; position++) {
       for (let i = 0; i < half; i++) {
         const angle = position * ropeTheta ** (-i / half);
@@ -170,7 +182,7 @@ export class TransformerPolicy implements Policy {
     }
     const kvWidth = kvHeads * headSize;
     const widths = this.#blocks.flatMap(() => [kvWidth, kvWidth]);
-    this.#cache = new PrefixCache(vocabulary, [...widths, hidden]);
+    this.#cache = new PrefixCache(ops, vocabulary, [...widths, hidden]);
   }
 
   /**
@@ -254,12 +266,21 @@ export class TransformerPolicy implements Policy {
   forward(batch: Pick<Batch, "tokens" | "depth" | "subtreeEnd">): ForwardPass {
     const { tokens, depth, subtreeEnd } = batch;
     const { ops } = this;
-    const { hidden: H, intermediate: F, heads, headSize: D, kvHeads, layers, vocabulary: V, rmsNormEps: eps } = this.config;
+    const {
+      hidden: H,
+      intermediate: F,
+      heads,
+      headSize: D,
+      kvHeads,
+      layers,
+      vocabulary: V,
+      rmsNormEps: eps,
+    } = this.config;
     const T = tokens.length;
     this.#checkDepth(depth);
     const width = heads * D;
     const kvWidth = kvHeads * D;
-    const take = (name: string, length: number): Float32Array => this.#workspace.take(name, length);
+    const take = (name: string, length: number): Floats => this.#workspace.take(name, length);
     const attention = { heads, kvHeads, headSize: D, scale: 1 / Math.sqrt(D), subtreeEnd };
     const rotary = { depth, headSize: D, cosines: this.#cosines, sines: this.#sines };
 
@@ -310,7 +331,7 @@ export class TransformerPolicy implements Policy {
     ops.rmsNorm({ x: last, weight: norm.data, eps, y: normed, rrms });
     ops.linear({ x: normed, weight: head.data, y: logits, rows: T });
 
-    const backward = (dlogits: Float32Array): void => {
+    const backward = (dlogits: Floats): void => {
       const dx = take("dx", T * H);
       const dh = take("dh", T * H);
       ops.linearBackward({ x: normed, weight: head.data, dy: dlogits, rows: T, dx: dh, dweight: head.grad });
@@ -319,7 +340,7 @@ export class TransformerPolicy implements Policy {
         const block = this.#blocks[layer];
         const a = kept(layer);
         const dact = take("dact", T * F);
-        const back = (x: Float32Array, { data, grad }: Parameter, dy: Float32Array, into: Float32Array, accumulate = false) =>
+        const back = (x: Floats, { data, grad }: Parameter, dy: Floats, into: Floats, accumulate = false) =>
           ops.linearBackward({ x, weight: data, dy, rows: T, dx: into, dweight: grad, accumulate });
 
         back(a.act, block.down, dx, dact);
@@ -405,7 +426,7 @@ export class TransformerPolicy implements Policy {
     }
   }
 
-  #embed(tokens: Int32Array, depth: Int32Array, x: Float32Array): void {
+  #embed(tokens: Int32Array, depth: Int32Array, x: Floats): void {
     const { hidden } = this.config;
     this.ops.embed({ table: this.#parameters.get(embeddingName).data, ids: tokens, hidden, out: x });
     if (this.config.positionTable) {
@@ -414,7 +435,7 @@ export class TransformerPolicy implements Policy {
     }
   }
 
-  #logitsAt(nodes: Int32Array): Float32Array {
+  #logitsAt(nodes: Int32Array): Floats {
     if (this.#cached < this.#cache.length) this.#computeFrom(this.#cached);
     const { hidden, layers, vocabulary } = this.config;
     const normed = this.#workspace.take("decode.normed", nodes.length * hidden);
@@ -432,7 +453,7 @@ export class TransformerPolicy implements Policy {
     const R = to - from;
     const { hidden: H, intermediate: F, heads, headSize: D, kvHeads, layers, rmsNormEps: eps } = this.config;
     const width = heads * D;
-    const take = (name: string, length: number): Float32Array => this.#workspace.take(`decode.${name}`, length);
+    const take = (name: string, length: number): Floats => this.#workspace.take(`decode.${name}`, length);
     const depth = cache.depths(from, to);
     const paths = cache.paths(from, to);
     const rotary = { depth, headSize: D, cosines: this.#cosines, sines: this.#sines };

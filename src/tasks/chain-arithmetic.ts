@@ -61,7 +61,11 @@ export interface ChainArithmetic extends Task {
    */
   demonstrate(problem: Problem, slip: number, random: () => number): number[];
   /** The sequence that teaches a repair, and where its target begins. */
-  repairSequence(problem: Problem, failed: readonly number[], repaired: readonly number[]): { tokens: number[]; from: number };
+  repairSequence(
+    problem: Problem,
+    failed: readonly number[],
+    repaired: readonly number[],
+  ): { tokens: number[]; from: number };
   /**
    * A start for a table of absolute positions, `[maxPositions, hidden]`: the vector of a position is the sum of a vector for
    * its role, one for the role of the next position, and one each for the step that the two belong to, which the problem,
@@ -91,7 +95,11 @@ export function chainArithmetic(options: ChainArithmeticOptions = {}): ChainArit
     return -1;
   };
 
-  const repairPrompt = (problem: Problem, failed: readonly number[]): number[] => [...problem.prompt, ...failed, fixToken];
+  const repairPrompt = (problem: Problem, failed: readonly number[]): number[] => [
+    ...problem.prompt,
+    ...failed,
+    fixToken,
+  ];
 
   return {
     name: "chain-arithmetic",
@@ -141,7 +149,8 @@ export function chainArithmetic(options: ChainArithmeticOptions = {}): ChainArit
       const vectors = new Map<string, Float32Array>();
       const vector = (name: string): Float32Array => {
         let known = vectors.get(name);
-        if (known === undefined) vectors.set(name, (known = Float32Array.from({ length: hidden }, () => 0.5 * normal())));
+        if (known === undefined)
+          vectors.set(name, (known = Float32Array.from({ length: hidden }, () => 0.5 * normal())));
         return known;
       };
       const table = new Float32Array(layout.length * hidden);

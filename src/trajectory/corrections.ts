@@ -61,12 +61,13 @@ export async function confirmed(
 
 /** Grafts one correction per failed leaf: of several, the one that agrees longest with it, then the first. */
 export function graftBest(corrections: readonly VerifiedCorrection[], source: LeafSource, segment: Segmenter): void {
-  const best = new Map<Tree, Map<number, { correction: VerifiedCorrection; steps: readonly (readonly number[])[] }>>();
+  type Candidate = { readonly correction: VerifiedCorrection; readonly steps: readonly (readonly number[])[] };
+  const best = new Map<Tree, Map<number, Candidate>>();
   for (const correction of corrections) {
     const { tree, leaf, kept, tokens } = correction;
     const failedSteps = stepsOf(tree, leaf);
     const steps = [...failedSteps.slice(0, kept), ...splitSteps(tokens, segment)];
-    const perLeaf = best.get(tree) ?? new Map();
+    const perLeaf = best.get(tree) ?? new Map<number, Candidate>();
     best.set(tree, perLeaf);
     const known = perLeaf.get(leaf);
     if (

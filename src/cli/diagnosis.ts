@@ -1,0 +1,147 @@
+/** What this installation can use on this machine. */
+
+import { existsSync } from "node:fs";
+import { cpus } from "node:os";
+import { addonPaths, loadAddon } from "../ops/addon.ts";
+import { blas, cpuIsas, numThreads, openOps } from "../ops/native.ts";
+import { packageVersion } from "./version.ts";
+
+export interface Diagnosis {
+  readonly version: string;
+  readonly platform: string;
+  readonly arch: string;
+  readonly node: string;
+  /** version of the Node-API */
+  readonly napi: string;
+  readonly cpu: { readonly model: string; readonly cores: number };
+  readonly addon: {
+    readonly works: boolean;
+    /** what was loaded; null: none */
+    readonly path: string | null;
+    readonly lookedFor: readonly string[];
+    /** why it does not work, and what to do about it; null: it works */
+    readonly problem: string | null;
+  };
+  readonly isa: {
+    /** what a build for this architecture holds, the best first */
+    readonly built: readonly string[];
+    /** what this processor runs of it; empty where there is no addon */
+    readonly usable: readonly string[];
+    readonly chosen: string | null;
+  };
+  /** null: no addon */
+  readonly threads: number | null;
+  readonly blas: {
+    /** compiled in; null: none */
+    readonly name: string | null;
+    readonly used: boolean;
+    /** why it is not used; null: it is */
+    readonly why: string | null;
+  };
+  readonly cuda: { readonly status: "not-built"; readonly why: string; readonly remedy: string };
+  /** the variables that are read and their values; null: not set */
+  readonly environment: Readonly<Record<string, string | null>>;
+  /** variables that begin like ours and that nothing reads */
+  readonly unknownEnvironment: readonly string[];
+}
+
+/** The Node-API version that the addon is built for, as in binding.gyp. */
+export const napiNeeded = 9;
+
+/** The targets of binding.gyp. */
+const builtIsas: Readonly<Record<string, readonly string[]>> = {
+  x64: ["avx512", "avx2", "generic"],
+  arm64: ["neon", "generic"],
+};
+
+/** The variables that are read, and what they do. */
+export const environmentVariables: Readonly<Record<string, string>> = {
+  STEPCREDIT_ISA: "instruction set of the ops, instead of the best",
+  STEPCREDIT_NUM_THREADS: "threads of an op, instead of the usable cores",
+  STEPCREDIT_BLAS: "off: portable matrix products; when building: leave BLAS out",
+  STEPCREDIT_DEBUG: "1: errors with their stack",
+  STEPCREDIT_BUILD: "when installing: source ignores a prebuilt addon",
+  STEPCREDIT_SANITIZE: "when building: for a sanitizer",
+  NO_COLOR: "plain output",
+};
+
+export function diagnose(env: NodeJS.ProcessEnv = process.env): Diagnosis {
+  const failure = loadFailure();
+  const loaded = failure === null;
+  const processors = cpus();
+  const usable = loaded ? cpuIsas() : [];
+  const { name, enabled } = loaded ? blas() : { name: null, enabled: false };
+  const problem = failure ?? opsFailure();
+  return {
+    version: packageVersion(),
+    platform: process.platform,
+    arch: process.arch,
+    node: process.versions.node,
+    napi: process.versions["napi"] ?? "none",
+    cpu: { model: processors[0]?.model.trim() ?? "unknown", cores: processors.length },
+    addon: {
+      works: problem === null,
+      path: loaded ? (addonPaths.find((path) => existsSync(path)) ?? null) : null,
+      lookedFor: addonPaths,
+      problem,
+    },
+    isa: { built: builtIsas[process.arch] ?? ["generic"], usable, chosen: chosenIsa(usable, env) },
+    threads: loaded ? numThreads() : null,
+    blas: { name, used: enabled, why: whyNoBlas(loaded, name, enabled) },
+    cuda: {
+      status: "not-built",
+      why: `version ${packageVersion()} has no CUDA plug-in; a GPU, where there is one, is not used`,
+      remedy: "none needed for the CPU ops, which everything here runs on",
+    },
+    environment: Object.fromEntries(
+      Object.keys(environmentVariables).map((variable) => [variable, env[variable] ?? null]),
+    ),
+    unknownEnvironment: Object.keys(env).filter(
+      (key) => key.startsWith("STEPCREDIT_") && !(key in environmentVariables),
+    ),
+  };
+}
+
+function loadFailure(): string | null {
+  try {
+    loadAddon();
+    return null;
+  } catch (error) {
+    return messageOf(error);
+  }
+}
+
+/** Runs one op whose result is known: two equal logits give each log ½. */
+function opsFailure(): string | null {
+  try {
+    const { logprobs } = openOps("cpu").logprobs({
+      logits: Float32Array.of(3, 3),
+      targetOffsets: Int32Array.of(0, 1),
+      targets: Int32Array.of(1),
+    });
+    if (Math.abs(logprobs[0] + Math.LN2) < 1e-6) return null;
+    return `the ops give wrong numbers: log ½ is ${logprobs[0]}. Build them again: \`npm rebuild stepcredit\`.`;
+  } catch (error) {
+    const isa = process.env["STEPCREDIT_ISA"];
+    return messageOf(error) + (isa === undefined ? "" : `. STEPCREDIT_ISA is ${isa}: unset it or name a usable one.`);
+  }
+}
+
+function messageOf(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).replace(/^stepcredit: /, "");
+}
+
+function chosenIsa(usable: readonly string[], env: NodeJS.ProcessEnv): string | null {
+  const wanted = env["STEPCREDIT_ISA"] ?? usable[0];
+  return wanted !== undefined && usable.includes(wanted) ? wanted : null;
+}
+
+function whyNoBlas(loaded: boolean, name: string | null, enabled: boolean): string | null {
+  if (enabled) return null;
+  if (!loaded) return "there is no addon";
+  if (name !== null) return "STEPCREDIT_BLAS=off";
+  return (
+    "none was found when the addon was built; for OpenBLAS install pkg-config and libopenblas-dev, then " +
+    "`STEPCREDIT_BUILD=source npm rebuild stepcredit`"
+  );
+}
