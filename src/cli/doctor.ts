@@ -36,7 +36,7 @@ export function describeDiagnosis(diagnosis: Diagnosis): string[] {
     row("Node.js", `${diagnosis.node}, Node-API ${diagnosis.napi} (${napiNeeded} needed)`),
     row("processor", `${cpu.model}, ${cpu.cores} core${cpu.cores === 1 ? "" : "s"}`),
     row("CPU ops", addon.works ? "work" : `do not work: ${addon.problem}`),
-    row("addon", addon.path ?? `none of ${addon.lookedFor.join(", ")}`),
+    row("addon", addon.path ?? "none"),
     row(
       "instructions",
       `${isa.chosen ?? "none"} (usable: ${list(isa.usable)}; a build for ${diagnosis.arch} holds: ${list(isa.built)})`,
