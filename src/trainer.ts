@@ -101,8 +101,9 @@ export async function* train(policy: Policy, task: Task, config: TrainConfig): A
   const rules = { rule: config.rule, advantage: (outcomes: Float64Array) => grpo({ outcomes, eps: 1e-4 }) };
   const clock = stopwatch();
   let tokens = 0;
-  // What a problem has cost in tokens so far: at least its rollouts.
-  let perProblem = config.groupSize * task.maxTokens;
+  // What a problem costs in tokens: at most this, then what the latest ones did.
+  const samples = config.groupSize * (config.repair && repair !== undefined ? 1 + (repair.perLeaf ?? 1) : 1);
+  let perProblem = samples * task.maxTokens;
 
   for (let iteration = 1; tokens < config.budgetTokens; iteration++) {
     const affordable = Math.round((config.budgetTokens - tokens) / perProblem);

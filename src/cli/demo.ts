@@ -9,7 +9,7 @@ import { Command, InvalidArgumentError } from "commander";
 import pc from "picocolors";
 
 import type { DemoConfig, DemoEvents, MethodName } from "../demo/demo.ts";
-import type { Iteration } from "../trainer.ts";
+import type { Example } from "../demo/example.ts";
 
 function seeds(text: string): number[] {
   const list = text.split(",").map(Number);
@@ -86,7 +86,7 @@ async function demo(options: DemoOptions): Promise<void> {
   };
 
   const progress = new Progress(config);
-  let example: Iteration | undefined;
+  let example: { readonly found: Example; readonly iteration: number } | undefined;
   const events: DemoEvents = {
     async warmStartStep(step, steps, loss) {
       if (step % 20 !== 0 && step !== steps) return;
@@ -105,8 +105,9 @@ async function demo(options: DemoOptions): Promise<void> {
     },
     async iterated(method, seed, iteration) {
       await record({ method, seed, ...iteration.metrics });
-      if (method === "iop" && seed === config.seeds[0] && example === undefined && findExample(iteration.trees)) {
-        example = iteration;
+      const found = method === "iop" && seed === config.seeds[0] ? findExample(iteration.trees) : undefined;
+      if (found !== undefined && (example === undefined || found.rank >= example.found.rank)) {
+        example = { found, iteration: iteration.metrics.iteration };
       }
       progress.iteration(method, seed, iteration.metrics.tokens, iteration.metrics.accuracy);
       await breathe();
@@ -131,13 +132,11 @@ async function demo(options: DemoOptions): Promise<void> {
   if (options.json !== undefined) await writeFile(options.json, JSON.stringify(json, null, 2) + "\n");
 
   console.log(`\n${table(json)}\n`);
-  const found = example === undefined ? undefined : findExample(example.trees);
-  if (found !== undefined) {
+  if (example !== undefined) {
+    const { tree, leaf } = example.found;
     const rules = { rule: "contrast", advantage: (outcomes: Float64Array) => grpo({ outcomes, eps: 1e-4 }) } as const;
-    console.log(
-      `A failed trajectory of iteration ${example?.metrics.iteration}, what it is blamed for, and its correction:\n`,
-    );
-    console.log(writeExample(chainArithmetic(), found.tree, found.leaf, rules));
+    console.log(`A failed trajectory of iteration ${example.iteration}, what it is blamed for, and its correction:\n`);
+    console.log(writeExample(chainArithmetic(), tree, leaf, rules));
   }
   console.log(
     `\n${result.seconds.toFixed(0)} s in all. Written to ${directory} (config, metrics.jsonl, checkpoints, report.html).`,
@@ -150,7 +149,7 @@ const breathe = (): Promise<void> => new Promise((resolve) => setImmediate(resol
 /** One line that is rewritten on a terminal; plain lines at the evaluations elsewhere. */
 class Progress {
   readonly #config: DemoConfig;
-  readonly #terminal = process.stdout.isTTY === true;
+  readonly #terminal = process.stdout.isTTY;
   readonly #started = performance.now();
   /** where training began: the warm start tells nothing of its speed */
   #trainingStarted = 0;

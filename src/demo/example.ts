@@ -9,25 +9,28 @@ import {
   isRollout,
   leafCredits,
   path,
-  succeeded,
   type SuperviseConfig,
   type Tree,
 } from "../trajectory/index.ts";
 
-/** The first tree with a failed rollout whose correction or sibling shows where it broke, past the first step if there is one. */
-export function findExample(trees: readonly Tree[]): { tree: Tree; leaf: number } | undefined {
+export interface Example {
+  readonly tree: Tree;
+  /** a failed rollout with a reference */
+  readonly leaf: number;
+  /** how much it shows: 2 a correction of its own that shares steps with it, 1 a shared beginning, 0 neither */
+  readonly rank: number;
+}
+
+/** The failed rollout among the trees that shows most. */
+export function findExample(trees: readonly Tree[]): Example | undefined {
   const found = trees.flatMap((tree) =>
-    identify(tree).flatMap(({ reference, firstError }, leaf) =>
-      reference >= 0 && firstError >= 0 && isRollout(tree.leaves[leaf]) && !succeeded(tree.leaves[leaf])
-        ? [{ tree, leaf, own: tree.leaves[reference].corrects === leaf, firstError }]
-        : [],
-    ),
+    identify(tree).flatMap(({ reference, firstError }, leaf): Example[] => {
+      if (reference < 0 || firstError < 0 || !isRollout(tree.leaves[leaf])) return [];
+      const own = tree.leaves[reference].corrects === leaf;
+      return [{ tree, leaf, rank: firstError < 2 ? 0 : own ? 2 : 1 }];
+    }),
   );
-  return (
-    found.find(({ own, firstError }) => own && firstError > 1) ??
-    found.find(({ firstError }) => firstError > 1) ??
-    found[0]
-  );
+  return found.find(({ rank }) => rank === 2) ?? found.find(({ rank }) => rank === 1) ?? found[0];
 }
 
 /** Lines for a terminal. Steps that both solutions share are plain, the blamed one is red, the correction green. */
