@@ -1,42 +1,29 @@
 /** `stepcredit demo`: the main job, with progress, a table, an example in colour and a run directory. */
 
 import { createWriteStream } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
+import { access, constants, mkdir, writeFile } from "node:fs/promises";
 import { once } from "node:events";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import pc from "picocolors";
 
 import type { DemoConfig, DemoEvents, MethodName } from "../demo/demo.ts";
 import type { Example } from "../demo/example.ts";
+import { UsageError } from "./errors.ts";
+import { integerFrom, jsonOption } from "./options.ts";
 
 function seeds(text: string): number[] {
-  const list = text.split(",").map(Number);
-  if (list.some((seed) => !Number.isInteger(seed) || seed < 0) || text.trim() === "") {
-    throw new InvalidArgumentError("expected a number of seeds, or seeds separated by commas");
-  }
+  const list = text.split(",").map(integerFrom(0));
   if (list.length > 1) return list;
-  if (list[0] < 1) throw new InvalidArgumentError("expected at least one seed");
-  return Array.from({ length: list[0] }, (_, seed) => seed);
-}
-
-function tokens(text: string): number {
-  const number = Number(text.replaceAll("_", "").replace(/k$/i, "000"));
-  if (!Number.isInteger(number) || number < 1000) throw new InvalidArgumentError("expected at least 1000 tokens");
-  return number;
-}
-
-function positiveInteger(text: string): number {
-  const number = Number(text);
-  if (!Number.isInteger(number) || number < 1) throw new InvalidArgumentError("expected an integer ≥ 1");
-  return number;
+  return Array.from({ length: integerFrom(1)(text) }, (_, seed) => seed);
 }
 
 interface DemoOptions {
   readonly json?: string;
   readonly seeds: readonly number[];
   readonly budget: number;
+  readonly warmStartSeed: number;
   readonly warmStartSteps: number;
   readonly problems: number;
   readonly name?: string;
@@ -48,11 +35,12 @@ export function demoCommand(): Command {
     .description(
       "train the embedded policy from outcomes alone: plain, positive-only and IOP at equal generated tokens",
     )
-    .option("--json <file>", "write the result there")
+    .addOption(jsonOption())
     .option("--seeds <seeds>", "how many seeds, or a list such as 0,1,2", seeds, [0, 1, 2])
-    .option("--budget <tokens>", "generated tokens per method and seed", tokens, 240_000)
-    .option("--warm-start-steps <steps>", "supervised steps before", positiveInteger, 1200)
-    .option("--problems <count>", "held-out problems per evaluation", positiveInteger, 300)
+    .option("--budget <tokens>", "generated tokens per method and seed", integerFrom(1000), 240_000)
+    .option("--warm-start-seed <seed>", "of the policy's start and its demonstrations", integerFrom(0), 7)
+    .option("--warm-start-steps <steps>", "supervised steps before", integerFrom(1), 1200)
+    .option("--problems <count>", "held-out problems per evaluation", integerFrom(1), 300)
     .option("--name <name>", "name of the run (default: demo and the time)")
     .option("--runs <directory>", "where runs are written", "runs")
     .action(async (options: DemoOptions) => {
@@ -73,9 +61,12 @@ async function demo(options: DemoOptions): Promise<void> {
     ...demoDefaults,
     seeds: options.seeds,
     budgetTokens: options.budget,
+    warmStartSeed: options.warmStartSeed,
     warmStartSteps: options.warmStartSteps,
     evaluationProblems: options.problems,
   };
+  // Minutes of work end in this file, so it is looked at first.
+  if (options.json !== undefined) await writable(dirname(options.json));
   const name = options.name ?? `demo-${new Date().toISOString().slice(0, 19).replaceAll(":", "")}`;
   const directory = join(options.runs, name);
   await mkdir(join(directory, "checkpoints"), { recursive: true });
@@ -141,6 +132,16 @@ async function demo(options: DemoOptions): Promise<void> {
   console.log(
     `\n${result.seconds.toFixed(0)} s in all. Written to ${directory} (config, metrics.jsonl, checkpoints, report.html).`,
   );
+}
+
+async function writable(directory: string): Promise<void> {
+  try {
+    await access(directory, constants.W_OK);
+  } catch (error) {
+    throw new UsageError(`demo: expected --json in a directory that can be written, received ${directory}`, {
+      cause: error,
+    });
+  }
 }
 
 /** Lets timers, signals and the terminal have their turn between pieces of synchronous work. */
