@@ -1,6 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
 import { readVector, runGolden, type GoldenVector } from "../src/golden/index.ts";
 import { describeReport, reportToJson, runGoldenDirectory } from "../src/golden/report.ts";
@@ -73,7 +74,9 @@ describe("a comparison", () => {
 
   it("fails on every expected number that is not the computed one, and names it", () => {
     const off = (value: unknown): unknown =>
-      Array.isArray(value) ? value.map((entry, i) => (i === 0 ? off(entry) : entry)) : (value as number) + 1e-3;
+      Array.isArray(value)
+        ? value.map((entry: unknown, i) => (i === 0 ? off(entry) : entry))
+        : (value as number) + 1e-3;
     for (const key of ["loss", "grad_logp"]) {
       const wrong = { ...vector, expected: { ...vector.expected, [key]: off(vector.expected[key]) } } as GoldenVector;
       const { status, failures } = runGolden(wrong, reference());
@@ -134,7 +137,7 @@ describe("a directory of vectors", () => {
   afterAll(() => rmSync(scratch, { recursive: true }));
 
   it("passes as a whole on all backends, with nothing unsupported", () => {
-    const report = runGoldenDirectory(directory.pathname, backends);
+    const report = runGoldenDirectory(fileURLToPath(directory), backends);
     expect(describeReport(report)).toEqual([`${vectors.length} passed, 0 failed, 0 unsupported`]);
   });
 

@@ -192,7 +192,7 @@ describe("valueDifference", () => {
         7 → ?
     `);
     const found = credits(tree, { ...contrast, rule: "valueDifference" });
-    const close = (values: number[]): unknown[] => values.map((value) => expect.closeTo(value, 14));
+    const close = (values: number[]): unknown[] => values.map((value) => expect.closeTo(value, 14) as unknown);
     expect(found).toEqual([
       close([1 / 6, 1 / 3]),
       close([1 / 6, 1 / 3]),
