@@ -17,11 +17,11 @@ export interface MethodSettings {
   readonly epochs: number;
 }
 
-/** What each method is trained with; the settings of each were chosen by themselves, on other seeds (docs/demo.md). */
+/** What each method is trained with. The settings of each were chosen apart, on other seeds: docs/demo.md. */
 export const methods: Readonly<Record<MethodName, MethodSettings>> = {
   outcome: { rule: "outcome", repair: false, lr: 6e-4, epochs: 2 },
-  positiveOnly: { rule: "positiveOnly", repair: false, lr: 3e-4, epochs: 4 },
-  iop: { rule: "contrast", repair: true, lr: 3e-4, epochs: 4 },
+  positiveOnly: { rule: "positiveOnly", repair: false, lr: 6e-4, epochs: 4 },
+  iop: { rule: "contrast", repair: true, lr: 6e-4, epochs: 4 },
 };
 
 export const methodNames = Object.keys(methods) as readonly MethodName[];
