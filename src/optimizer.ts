@@ -49,8 +49,9 @@ export class AdamW implements Optimizer {
       throw new RangeError(`AdamW: expected a finite gradient, received one of norm ${gradNorm}; no step was made`);
     }
     const gradScale = gradNorm > maxGradNorm ? maxGradNorm / gradNorm : 1;
-    this.#steps++;
-    ops.adamw({ params, grads, m: this.#m, v: this.#v, step: this.#steps, lr: this.lr, gradScale, ...settings });
+    const step = this.#steps + 1;
+    ops.adamw({ params, grads, m: this.#m, v: this.#v, step, lr: this.lr, gradScale, ...settings });
+    this.#steps = step;
     return gradNorm;
   }
 }

@@ -47,7 +47,10 @@ export interface Policy {
   forward(batch: Pick<Batch, "tokens" | "depth" | "subtreeEnd">): ForwardPass;
   /** In the checkpoint's order. */
   parameters(): readonly Parameter[];
-  /** One step of the optimizer on the gradients gathered so far, which are cleared. Gives their norm before clipping. */
+  /**
+   * One step of the optimizer on the gradients gathered so far, which are cleared, also where the optimizer throws. Gives their
+   * norm before clipping.
+   */
   step(optimizer: Optimizer): number;
   /** A policy of the same kind with the same parameters and nothing shared. */
   clone(): Policy;

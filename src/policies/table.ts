@@ -53,9 +53,12 @@ export class TablePolicy implements Policy {
   }
 
   step(optimizer: Optimizer): number {
-    const gradNorm = optimizer.step(this.ops, this.#parameters.data, this.#parameters.grad);
-    this.#parameters.grad.fill(0);
-    return gradNorm;
+    try {
+      return optimizer.step(this.ops, this.#parameters.data, this.#parameters.grad);
+    } finally {
+      // Also where the optimizer refuses them: a gradient that is not finite must not outlive its step.
+      this.#parameters.grad.fill(0);
+    }
   }
 
   forward(batch: Pick<Batch, "tokens" | "depth" | "subtreeEnd">): ForwardPass {

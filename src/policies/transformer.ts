@@ -244,10 +244,13 @@ export class TransformerPolicy implements Policy {
   }
 
   step(optimizer: Optimizer): number {
-    const gradNorm = optimizer.step(this.ops, this.#parameters.data, this.#parameters.grad);
-    this.#parameters.grad.fill(0);
-    this.changed();
-    return gradNorm;
+    try {
+      return optimizer.step(this.ops, this.#parameters.data, this.#parameters.grad);
+    } finally {
+      // Also where the optimizer refuses them: a gradient that is not finite must not outlive its step.
+      this.#parameters.grad.fill(0);
+      this.changed();
+    }
   }
 
   sampler(options: SamplingOptions): Sampler {
