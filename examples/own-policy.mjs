@@ -24,9 +24,11 @@ class BigramPolicy {
   }
 
   step(optimizer) {
-    const gradNorm = optimizer.step(this.ops, this.table, this.dtable);
-    this.dtable.fill(0);
-    return gradNorm;
+    try {
+      return optimizer.step(this.ops, this.table, this.dtable);
+    } finally {
+      this.dtable.fill(0);
+    }
   }
 
   sampler({ seed, temperature = 1 }) {

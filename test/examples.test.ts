@@ -1,4 +1,4 @@
-import { cpSync, readdirSync } from "node:fs";
+import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { repository } from "./support/imports.ts";
@@ -6,6 +6,10 @@ import { install, node, type Installed } from "./support/installed.ts";
 
 /** Examples that ask for files to work on; what they do with them is tested beside the command that reads it. */
 const withArguments = ["gsm8k-to-rollouts.mjs"];
+/** The JavaScript blocks of the page, each a program. */
+const blocks = [
+  ...readFileSync(join(repository, "docs", "embedding.md"), "utf8").matchAll(/^```js\n(.*?)^```$/gms),
+].map(([, program]) => program);
 const examples = readdirSync(join(repository, "examples")).filter((file) => file.endsWith(".mjs"));
 
 describe("the examples", () => {
@@ -33,5 +37,15 @@ describe("the examples", () => {
     const { status, stderr } = run(example);
     expect(status).toBe(2);
     expect(stderr).toContain("usage:");
+  });
+
+  it("the JavaScript blocks of docs/embedding.md run as they stand", () => {
+    expect(blocks.length).toBeGreaterThan(0);
+    blocks.forEach((program, block) => {
+      const file = join(installed.root, `block-${block}.mjs`);
+      writeFileSync(file, program);
+      const { status, stderr } = node([file]);
+      expect({ status, stderr }, program).toEqual({ status: 0, stderr: "" });
+    });
   });
 });
