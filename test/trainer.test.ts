@@ -1,0 +1,198 @@
+import { describe, expect, it } from "vitest";
+import { openOps } from "../src/ops/native.ts";
+import type { Policy } from "../src/policy.ts";
+import { TablePolicy } from "../src/policies/table.ts";
+import type { Task } from "../src/tasks/task.ts";
+import { identification, train, type IterationMetrics, type TrainConfig } from "../src/trainer.ts";
+import { fixedTokens, type Problem } from "../src/trajectory/index.ts";
+import { draw } from "./support/draw.ts";
+import { valuesOf } from "./support/policies.ts";
+
+const values = 7;
+const fix = values;
+
+/** Count three steps up from a digit, modulo 7; right only where every step is. */
+const right = ({ prompt }: Problem): number[] => [1, 2, 3].map((step) => (prompt[0] + step) % values);
+
+const counting: Task = {
+  name: "counting",
+  vocabulary: values + 1,
+  maxTokens: 3,
+  segment: fixedTokens(1),
+  verify: (problem, completion) => (completion.join() === right(problem).join() ? 1 : 0),
+  problem: (random) => {
+    const start = Math.floor(random() * values);
+    return { id: `${start}`, prompt: [start] };
+  },
+  firstWrongStep: (problem, completion) => right(problem).findIndex((value, step) => completion[step] !== value),
+  repair: { prompt: (problem, failed) => [...problem.prompt, ...failed, fix, ...problem.prompt] },
+  write: (tokens) => tokens.join(" "),
+};
+
+/** Knows a little: the right digit is about four times as likely as any other. */
+function beginner(): TablePolicy {
+  const policy = new TablePolicy({ vocabulary: values + 1, contexts: values + 1, order: 1 }, openOps("cpu"));
+  const digits = Int32Array.from({ length: values }, (_, digit) => digit);
+  policy.forward({ tokens: digits, depth: digits.map(() => 0), subtreeEnd: digits.map((t) => t + 1) });
+  const [{ data }] = policy.parameters();
+  for (const digit of digits) data[digit * (values + 1) + ((digit + 1) % values)] = 1.5;
+  return policy;
+}
+
+const config: TrainConfig = {
+  seed: 1,
+  budgetTokens: 6000,
+  problemsPerIteration: 10,
+  groupSize: 6,
+  temperature: 1,
+  rule: "outcome",
+  repair: false,
+  lr: 0.05,
+  beta1: 0.9,
+  beta2: 0.99,
+  maxGradNorm: 1,
+  epochs: 2,
+  rowsPerBatch: 30,
+  epsLow: 0.2,
+  epsHigh: 0.2,
+};
+const perProblem = config.groupSize * counting.maxTokens;
+
+async function metricsOf(policy: Policy, settings: Partial<TrainConfig>, task = counting): Promise<IterationMetrics[]> {
+  const all: IterationMetrics[] = [];
+  for await (const { metrics } of train(policy, task, { ...config, ...settings })) all.push(metrics);
+  return all;
+}
+
+/** The same policy, whose samplers count the tokens that they give. */
+function counted(policy: TablePolicy): { policy: Policy; tokens: () => number } {
+  let tokens = 0;
+  const counter: Policy = {
+    ops: policy.ops,
+    vocabulary: policy.vocabulary,
+    forward: (batch) => policy.forward(batch),
+    parameters: () => policy.parameters(),
+    step: (optimizer) => policy.step(optimizer),
+    clone: () => policy.clone(),
+    sampler: (options) => {
+      const sampler = policy.sampler(options);
+      return {
+        async sample(requests) {
+          const completions = await sampler.sample(requests);
+          for (const completion of completions) tokens += completion.tokens.length;
+          return completions;
+        },
+      };
+    },
+  };
+  return { policy: counter, tokens: () => tokens };
+}
+
+const mean = (numbers: readonly number[]) => numbers.reduce((sum, x) => sum + x, 0) / numbers.length;
+
+const methods: Readonly<Record<string, Partial<TrainConfig>>> = {
+  "the plain outcome": { rule: "outcome" },
+  "positive credit only": { rule: "positiveOnly" },
+  "contrast with search": { rule: "contrast", search: { mode: "bisect", samples: 2 } },
+  "contrast with repairs": { rule: "contrast", repair: true },
+};
+
+describe.each(Object.entries(methods))("training by %s", (name, method) => {
+  it("raises accuracy well above the start, and counts every token that was generated", async () => {
+    const { policy, tokens } = counted(beginner());
+    const all = await metricsOf(policy, method);
+    const last = all[all.length - 1];
+    expect(mean(all.slice(0, 3).map(({ accuracy }) => accuracy))).toBeLessThan(0.35);
+    expect(mean(all.slice(-3).map(({ accuracy }) => accuracy))).toBeGreaterThan(0.7);
+    expect(last.tokens).toBe(tokens());
+    // The last iteration is sized by what a problem cost in the one before.
+    expect(Math.abs(last.tokens - config.budgetTokens)).toBeLessThanOrEqual(perProblem);
+    expect(all.some(({ repairTokens }) => repairTokens > 0)).toBe(method.repair === true);
+    expect(all.some(({ searchTokens }) => searchTokens > 0)).toBe(method.search !== undefined);
+    if (name === "the plain outcome") expect(last.tokens % perProblem).toBe(0);
+  });
+
+  it("gives metrics that add up", async () => {
+    const all = await metricsOf(beginner(), { ...method, budgetTokens: 2000 });
+    let [tokens, updates] = [0, 0];
+    all.forEach((metrics, i) => {
+      const { identify, correct, update } = metrics;
+      tokens += metrics.rolloutTokens + metrics.repairTokens + metrics.searchTokens;
+      updates += update.steps;
+      expect(metrics).toMatchObject({ iteration: i + 1, tokens, updates });
+      expect(metrics.repairTokens).toBe(correct.repair.tokens);
+      expect(metrics.searchTokens).toBe(correct.search.tokens);
+      const problems = metrics.rolloutTokens / perProblem;
+      expect(problems).toBe(i + 1 < all.length ? config.problemsPerIteration : Math.round(problems));
+      expect(identify.failed).toBe(Math.round((1 - metrics.accuracy) * problems * config.groupSize));
+      expect(identify.withReference).toBeLessThanOrEqual(identify.failed);
+      expect(Object.values(identify.sources).reduce((sum, count) => sum + count, 0)).toBe(identify.withReference);
+      expect(metrics.groupsWithoutSuccess).toBeGreaterThanOrEqual(0);
+      expect(metrics.groupsWithoutSuccess).toBeLessThanOrEqual(1);
+      expect(update.firstRatioError).toBe(0);
+      for (const seconds of Object.values(metrics.seconds)) expect(seconds).toBeGreaterThanOrEqual(0);
+    });
+  });
+
+  it("blames the first wrong step, which the task knows", async () => {
+    const all = await metricsOf(beginner(), { ...method, budgetTokens: 2000 });
+    const judged = all.reduce((sum, { identify }) => sum + identify.judged, 0);
+    expect(judged).toBeGreaterThan(0);
+    // One solution is right, so a verified reference leaves a failed one exactly where it went wrong.
+    expect(all.reduce((sum, { identify }) => sum + identify.agreed, 0)).toBe(judged);
+    const shares = all.map(({ creditOnFirstErrors }) => creditOnFirstErrors);
+    if (method.rule === "positiveOnly") for (const share of shares) expect(share).toBeUndefined();
+    if (method.rule === "contrast") for (const share of shares) expect(share).toBeCloseTo(1, 12);
+    if (method.rule === "outcome") for (const share of shares) expect(share).toBeLessThan(0.8);
+  });
+
+  it("gives the same metrics and the same bytes for the same seed, others for another", async () => {
+    const once = async (seed: number) => {
+      const policy = beginner();
+      const all = await metricsOf(policy, { ...method, budgetTokens: 1500, seed });
+      return { metrics: all.map(({ seconds: _, ...metrics }) => metrics), parameters: valuesOf(policy) };
+    };
+    const first = await once(1);
+    expect(await once(1)).toEqual(first);
+    const other = await once(2);
+    expect(other.parameters).not.toEqual(first.parameters);
+    expect(other.metrics).not.toEqual(first.metrics);
+  });
+});
+
+describe("a budget", () => {
+  it("below half a problem's rollouts buys nothing", async () => {
+    const policy = beginner();
+    expect(await metricsOf(policy, { budgetTokens: perProblem / 2 - 1 })).toEqual([]);
+    expect(valuesOf(policy)).toEqual(valuesOf(beginner()));
+  });
+
+  it.each([perProblem, 10 * perProblem, 10 * perProblem + 1, 25 * perProblem])(
+    "of %d tokens is spent to the nearest problem",
+    async (budgetTokens) => {
+      const all = await metricsOf(beginner(), { budgetTokens });
+      expect(all[all.length - 1].tokens).toBe(Math.round(budgetTokens / perProblem) * perProblem);
+    },
+  );
+});
+
+describe("identification", () => {
+  it("counts the failed rollouts, their references by source, and the agreement with the truth", () => {
+    const tree = draw(`
+      1
+        2
+          3
+            4 → 1
+            5 → 0
+          4
+            4 → 0
+        3 → 0
+          4 → 1 repair of 3
+    `);
+    const found = { failed: 3, withReference: 3, sources: { rollout: 2, repair: 1 } };
+    // "3" alone is blamed by nobody: its repair goes on where it ends. By the task its first step is wrong.
+    expect(identification(counting, [tree])).toEqual({ ...found, judged: 3, agreed: 2 });
+    const { firstWrongStep: _, ...untold } = counting;
+    expect(identification(untold, [tree])).toEqual({ ...found, judged: 0, agreed: 0 });
+  });
+});
