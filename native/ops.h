@@ -65,7 +65,7 @@ struct LogprobsArgs {
 //   dlogits        [T, V]   f32   out    may be the logits; rows without targets are zero
 //
 // Traffic    one read and one write of each row.
-// Numerics   1 − p of a target with p > ½ is the sum of the other probabilities, so it does not cancel. Exactly 0 at −∞
+// Numerics   1 − p of a target with p ≥ ¾ is the sum of the other probabilities, so it does not cancel. Exactly 0 at −∞
 //            logits, and in rows whose gradients are all 0.
 struct LogprobsBackwardArgs {
   int64_t T, N, V;
@@ -414,7 +414,7 @@ struct TreeAttentionBackwardArgs {
 // decode_attention — attention of R rows, each over its own path of cached keys and values.
 //
 //   row r sees the cache slots slots[slot_offsets[r] … slot_offsets[r + 1]), in that order (its own slot last)
-//   q, out [R, heads, D] · keys, values [slots, kv_heads, D] · slot_offsets [R + 1] i32 · slots i32
+//   q, out [R, heads, D] · keys, values [slots, kv_heads, D] · slot_offsets [R + 1] i32 · slots [K] i32
 struct DecodeAttentionArgs {
   int64_t R, heads, kv_heads, D;
   float scale;

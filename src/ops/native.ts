@@ -549,12 +549,12 @@ function nativeOps(name: string, kernels: Readonly<Record<string, NativeOp>>, po
     decodeAttention(args) {
       const check = new Check("decodeAttention");
       const shape = attentionFields(check, args);
-      const slots = check.ints("slots", "", args.slots);
+      const slots = check.ints("slots", "[K]", args.slots);
       const slotOffsets = check.offsets("slotOffsets", "[R + 1]", args.slotOffsets, slots.length);
       const R = slotOffsets.length - 1;
       const keys = check.floats("keys", "[slots, kvHeads, D]", args.keys);
       const cached = check.rows("keys", "[slots, kvHeads, D]", keys.length, shape.kvHeads * shape.D);
-      check.range("slots", "", slots, 0, cached - 1);
+      check.range("slots", "[K]", slots, 0, cached - 1);
       for (let r = 0; r < R; r++) {
         if (slotOffsets[r] === slotOffsets[r + 1]) check.fail("every row to see at least one slot", `none in row ${r}`);
       }

@@ -411,6 +411,7 @@ export interface DecodeAttentionArguments extends AttentionShape {
   readonly values: Floats;
   /** `[R + 1]` */
   readonly slotOffsets: Int32Array;
+  /** `[K]` the slots that every row sees, in order, one list after the other */
   readonly slots: Int32Array;
   /** `[R, heads, D]` */
   readonly out: Floats;
