@@ -97,14 +97,15 @@ export function sampledAt(curve: readonly CurvePoint[], tokens: number): number 
   return low + ((high - low) * (tokens - from)) / (to - from);
 }
 
-/** Generated tokens after which the mean curve of the seeds first reaches an accuracy; undefined where it never does. */
+/** Generated tokens, in steps of 1,000, after which the mean of the curves first reaches an accuracy; undefined: never. */
 export function tokensToReach(curves: readonly (readonly CurvePoint[])[], accuracy: number): number | undefined {
   const end = Math.min(...curves.map((curve) => curve[curve.length - 1][0]));
   const step = 1000;
-  for (let tokens = 0; tokens <= end; tokens += step) {
-    if (mean(curves.map((curve) => sampledAt(curve, tokens))) >= accuracy) return tokens;
+  const reached = (tokens: number): boolean => mean(curves.map((curve) => sampledAt(curve, tokens))) >= accuracy;
+  for (let tokens = 0; tokens < end; tokens += step) {
+    if (reached(tokens)) return tokens;
   }
-  return undefined;
+  return reached(end) ? end : undefined;
 }
 
 const thousands = (tokens: number): string => `${Math.round(tokens / 1000)} k`;
