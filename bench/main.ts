@@ -1,0 +1,95 @@
+/** The command `npm run bench`: every subject in a process of its own, checked first, then timed. */
+
+import { fork } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { Command, CommanderError } from "commander";
+import { errorLine, exitCodeOf, UsageError } from "../src/cli/errors.ts";
+import { integerFrom, jsonOption } from "../src/cli/options.ts";
+import { openOutput, writeJson } from "../src/cli/output.ts";
+import { numThreads } from "../src/ops/native.ts";
+import type { BenchRecord } from "../test/support/timing.ts";
+import { environment } from "./environment.ts";
+import { kebab } from "./harness.ts";
+import type { SubjectReport, SubjectRequest } from "./subject-process.ts";
+import { allSubjects } from "./subjects.ts";
+import { header, tableLine } from "./table.ts";
+
+interface BenchOptions {
+  readonly list?: boolean;
+  readonly peers: boolean;
+  readonly threads: number;
+  readonly json?: string;
+}
+
+const program = new Command("bench")
+  .description("check the ops, then time them; print ratios to the physical floor and to peers found on the machine")
+  .argument("[names...]", "ops or subjects, as `--list` prints them; default all")
+  .option("--list", "print the names of the subjects")
+  .option("--peers", "time PyTorch of the system's Python too, where it is installed", true)
+  .option("--no-peers", "only the floor and plain JavaScript")
+  .option("--threads <n>", "threads of every op, floor and peer", integerFrom(1), numThreads())
+  .addOption(jsonOption())
+  .exitOverride()
+  .configureOutput({ outputError: (text, write) => write(`${errorLine(text)}\n`) })
+  .action(runBench);
+
+async function runBench(names: readonly string[], options: BenchOptions): Promise<void> {
+  const chosen = choose(names);
+  if (options.list === true) {
+    for (const name of chosen) console.log(name);
+    return;
+  }
+  const json = options.json === undefined ? undefined : await openOutput(options.json);
+  const env = environment(options.peers, process.argv.slice(2));
+  const { cpu, isa, blas, node, commit, peers } = env;
+  const torch = peers["torch"] === undefined ? "" : `, torch ${peers["torch"]}`;
+  console.log(`${cpu}, ${isa}, ${blas ?? "no BLAS"}, ${options.threads} threads, node ${node}, ${commit}${torch}`);
+  console.log(header);
+  const records: BenchRecord[] = [];
+  for (const name of chosen) {
+    const report = await runSubject({ name, threads: options.threads, peers: options.peers, env });
+    if ("wrong" in report) {
+      process.exitCode = 1;
+      console.log(`${name}: not timed`);
+      for (const problem of report.wrong) console.log(`  ${problem}`);
+    } else {
+      records.push(report.record);
+      console.log(tableLine(report.record));
+    }
+  }
+  if (json !== undefined) await writeJson(json, records);
+}
+
+/** The subjects that the names stand for: an op is all of its shapes, `op/shape` one of them. */
+function choose(names: readonly string[]): readonly string[] {
+  const all = allSubjects.map(({ name }) => name);
+  if (names.length === 0) return all;
+  const belongs = (subject: string, name: string): boolean => `${subject}/`.startsWith(`${kebab(name)}/`);
+  for (const name of names) {
+    if (!all.some((subject) => belongs(subject, name))) {
+      throw new UsageError(`unknown bench ${name}; the names are ${[...new Set(all.map(opOf))].join(", ")}`);
+    }
+  }
+  return all.filter((subject) => names.some((name) => belongs(subject, name)));
+}
+
+const opOf = (subject: string): string => subject.split("/")[0];
+
+function runSubject(request: SubjectRequest): Promise<SubjectReport> {
+  const execArgv = ["--import", new URL("./register.mjs", import.meta.url).href];
+  const child = fork(fileURLToPath(new URL("./subject-process.ts", import.meta.url)), [JSON.stringify(request)], {
+    execArgv,
+  });
+  return new Promise((resolve, reject) => {
+    child.once("message", (report) => resolve(report as SubjectReport));
+    child.once("error", reject);
+    child.once("exit", (code, signal) => resolve({ wrong: [`its process ended with ${signal ?? code}`] }));
+  });
+}
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (!(error instanceof CommanderError)) process.stderr.write(`${errorLine(error)}\n`);
+  process.exitCode = exitCodeOf(error);
+}

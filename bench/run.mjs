@@ -1,0 +1,4 @@
+// npm run bench [-- names…]
+import "./register.mjs";
+
+await import("./main.ts");

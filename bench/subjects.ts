@@ -1,0 +1,24 @@
+/** Everything that can be timed, in the order of the table. */
+
+import { attentionBench } from "./attention.bench.ts";
+import type { Subject } from "./harness.ts";
+import { linearBench } from "./linear.bench.ts";
+import { logprobsBench } from "./logprobs.bench.ts";
+import { modelBench } from "./model.bench.ts";
+import { optimizerBench } from "./optimizer.bench.ts";
+import { policyLossBench } from "./policy-loss.bench.ts";
+import { policyUpdateBench } from "./policy-update.bench.ts";
+import { sampleBench } from "./sample.bench.ts";
+import { trainStepBench } from "./train-step.bench.ts";
+
+export const allSubjects: readonly Subject[] = [
+  ...logprobsBench,
+  ...policyUpdateBench,
+  ...policyLossBench,
+  ...optimizerBench,
+  ...linearBench,
+  ...modelBench,
+  ...attentionBench,
+  ...sampleBench,
+  ...trainStepBench,
+];
