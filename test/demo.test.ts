@@ -69,10 +69,10 @@ describe("a very small demo", () => {
         losses.push(loss);
         heard.warmStartStep++;
       },
-      warmStarted: () => void heard.warmStarted++,
-      iterated: () => void heard.iterated++,
-      evaluated: () => void heard.evaluated++,
-      trained: () => void heard.trained++,
+      warmStarted: () => heard.warmStarted++,
+      iterated: () => heard.iterated++,
+      evaluated: () => heard.evaluated++,
+      trained: () => heard.trained++,
     });
   });
 
