@@ -69,10 +69,18 @@ describe("a very small demo", () => {
         losses.push(loss);
         heard.warmStartStep++;
       },
-      warmStarted: () => heard.warmStarted++,
-      iterated: () => heard.iterated++,
-      evaluated: () => heard.evaluated++,
-      trained: () => heard.trained++,
+      warmStarted: () => {
+        heard.warmStarted++;
+      },
+      iterated: () => {
+        heard.iterated++;
+      },
+      evaluated: () => {
+        heard.evaluated++;
+      },
+      trained: () => {
+        heard.trained++;
+      },
     });
   });
 
