@@ -103,6 +103,16 @@ describe("a table policy", () => {
     expect(gradientOf(policy).every((x) => x === 0)).toBe(true);
   });
 
+  it("leaves its clone room for contexts of its own", () => {
+    const policy = new TablePolicy({ vocabulary: 4, contexts: 4 }, native);
+    learn(policy, [1, 2]);
+    const copy = policy.clone();
+    learn(copy, [2, 0]);
+    learn(policy, [3, 0]);
+    expect(() => learn(copy, [0, 0])).toThrow(/at most 4 contexts/);
+    expect(() => learn(policy, [0, 0])).toThrow(/at most 4 contexts/);
+  });
+
   it("drops a gradient that the optimizer refused", () => {
     const policy = new TablePolicy({ vocabulary: 4, contexts: 6 }, native);
     learn(policy, [1, 2]);
