@@ -77,13 +77,102 @@ export function sequenceMaskedImportance(args: RolloutMismatch & RatioBounds & S
   return geometricSequenceMask(args).map((keep, n) => (keep === 0 ? 0 : weights[n]));
 }
 
-/** min(Π e, cap) over the whole sequence, the same for all its targets; the log of the product is clamped to ± logRatioClamp. */
-export function sequenceImportance(args: RolloutMismatch & Sequences & { readonly cap: number }): Float64Array {
-  const logs = logRatios("sequenceImportance", args);
-  const bound = args.logRatioClamp ?? Infinity;
-  return perSequence("sequenceImportance", args.sequenceOffsets, logs.length, (start, end) =>
-    Math.min(Math.exp(clamp(sum(logs, start, end), -bound, bound)), args.cap),
-  );
+/** The importance ratio of whole sequences. */
+export interface SequenceMismatch extends RolloutMismatch, Sequences {
+  /** the log of the product is clamped to ± this; default `logRatioClamp` */
+  readonly logProductClamp?: number;
+}
+
+/** min(Π e, cap) over the whole sequence, the same for all its targets. */
+export function sequenceImportance(args: SequenceMismatch & { readonly cap: number }): Float64Array {
+  return sequenceProducts("sequenceImportance", args).map((product) => Math.min(product, args.cap));
+}
+
+/** Π e over the whole sequence where low ≤ Π e ≤ high, else 0 on all of it. */
+export function sequenceIcepop(args: SequenceMismatch & RatioBounds): Float64Array {
+  checkBounds("sequenceIcepop", args);
+  return sequenceProducts("sequenceIcepop", args).map((product) => (within(product, args) ? product : 0));
+}
+
+/**
+ * Divides weights by their mean, so that a correction does not change the size of the step: the mean over targets or, with
+ * `sequenceOffsets`, over sequences that are not empty (each counts once, with the mean of its targets). Weights whose mean is
+ * 0 stay as they are.
+ */
+export function unitMean(weights: Floats, args: Partial<Sequences> = {}): Float64Array {
+  const { sequenceOffsets } = args;
+  const values = Float64Array.from(weights);
+  const perSequenceMean = (start: number, end: number) => sum(values, start, end) / (end - start);
+  const counted =
+    sequenceOffsets === undefined ? values : sequenceMeans("unitMean", sequenceOffsets, values.length, perSequenceMean);
+  const mean = sum(counted, 0, counted.length) / Math.max(1, counted.length);
+  return mean === 0 ? values : values.map((weight) => weight / mean);
+}
+
+/** How uneven weights are. */
+export interface WeightMetrics {
+  readonly mean: number;
+  readonly min: number;
+  readonly max: number;
+  /** (Σ w)² / (N Σ w²): 1 where all weights are equal, 1 / N where one has everything; 0 where there is no weight */
+  readonly effectiveSampleSize: number;
+}
+
+export function weightMetrics(weights: Floats): WeightMetrics {
+  const values = Float64Array.from(weights);
+  if (values.length === 0) return { mean: 0, min: 0, max: 0, effectiveSampleSize: 0 };
+  const total = sum(values, 0, values.length);
+  const squares = values.reduce((squared, weight) => squared + weight * weight, 0);
+  return {
+    mean: total / values.length,
+    min: values.reduce((least, weight) => Math.min(least, weight), Infinity),
+    max: values.reduce((most, weight) => Math.max(most, weight), -Infinity),
+    effectiveSampleSize: squares === 0 ? 0 : total ** 2 / (values.length * squares),
+  };
+}
+
+/** Estimators of the divergence of two policies at a target, from the log ratio x: k1 = −x, k2 = x² / 2, k3 = eˣ − 1 − x. */
+export type Divergence = "k1" | "k2" | "k3";
+
+export interface RejectionArguments extends RolloutMismatch, Sequences {
+  /** decide about single targets, or about whole sequences by the sum, the mean or the largest value of their targets */
+  readonly level: "token" | "sequenceSum" | "sequenceMean" | "sequenceMax";
+  readonly divergence: Divergence;
+  /** k1: the ratios between which it is kept, as importance ratios (> 0); k2 and k3: the largest divergence that is kept */
+  readonly high: number;
+  /** k1 only; default 1 / high */
+  readonly low?: number;
+}
+
+/**
+ * 1 where the divergence of rollout and training policy is small enough to learn from, else 0: a hard trust region. k1 is kept
+ * where ln low ≤ k1 ≤ ln high, k2 and k3 where they are at most `high`. Source: Liu et al. 2025, "When Speed Kills Stability".
+ */
+export function rejectionMask(args: RejectionArguments): Float64Array {
+  const { level, divergence, high, low = 1 / high, sequenceOffsets } = args;
+  if (!(high > 0) || (divergence === "k1" && !(low > 0 && low <= high))) {
+    throw new RangeError(`rejectionMask: expected 0 < low ≤ high, received low ${low} and high ${high}`);
+  }
+  const bounds = divergence === "k1" ? { low: Math.log(low), high: Math.log(high) } : { low: -Infinity, high };
+  const values = logRatios("rejectionMask", args).map((x) => divergenceOf(divergence, x));
+  if (level === "token") return values.map((value) => (within(value, bounds) ? 1 : 0));
+  return perSequence("rejectionMask", sequenceOffsets, values.length, (start, end) => {
+    const statistic = level === "sequenceMax" ? largest(values, start, end) : sum(values, start, end);
+    return within(level === "sequenceMean" ? statistic / Math.max(1, end - start) : statistic, bounds) ? 1 : 0;
+  });
+}
+
+function divergenceOf(divergence: Divergence, x: number): number {
+  switch (divergence) {
+    case "k1":
+      return -x;
+    case "k2":
+      return (x * x) / 2;
+    case "k3":
+      return Math.expm1(x) - x;
+    default:
+      return divergence satisfies never;
+  }
 }
 
 /**
@@ -141,6 +230,26 @@ function logRatios(caller: string, args: RolloutMismatch): Float64Array {
   );
 }
 
+function sequenceProducts(caller: string, args: SequenceMismatch): Float64Array {
+  const logs = logRatios(caller, args);
+  const bound = args.logProductClamp ?? args.logRatioClamp ?? Infinity;
+  return perSequence(caller, args.sequenceOffsets, logs.length, (start, end) =>
+    Math.exp(clamp(sum(logs, start, end), -bound, bound)),
+  );
+}
+
+/** One number for each sequence that is not empty. */
+function sequenceMeans(
+  caller: string,
+  sequenceOffsets: Int32Array,
+  targets: number,
+  mean: (start: number, end: number) => number,
+): Float64Array {
+  const factors = perSequence(caller, sequenceOffsets, targets, mean);
+  const starts = sequenceOffsets.filter((start, b) => b + 1 < sequenceOffsets.length && start < sequenceOffsets[b + 1]);
+  return Float64Array.from(starts, (start) => factors[start]);
+}
+
 function perSequence(
   caller: string,
   sequenceOffsets: Int32Array,
@@ -174,6 +283,12 @@ function sum(values: Float64Array, start: number, end: number): number {
   let total = 0;
   for (let n = start; n < end; n++) total += values[n];
   return total;
+}
+
+function largest(values: Float64Array, start: number, end: number): number {
+  let most = -Infinity;
+  for (let n = start; n < end; n++) most = Math.max(most, values[n]);
+  return most;
 }
 
 function clamp(value: number, low: number, high: number): number {

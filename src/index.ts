@@ -5,6 +5,7 @@ export { minibatches, pack, packSequences, unpack } from "./batch.ts";
 export type { Batch, Minibatch, PackOptions, SequenceOptions, TokenTree } from "./batch.ts";
 export * from "./ops/index.ts";
 export * from "./normaliser.ts";
+export * from "./advantages/index.ts";
 export * from "./corrections.ts";
 export type { ForwardPass, Parameter, Policy, SamplingOptions } from "./policy.ts";
 export { TablePolicy } from "./policies/table.ts";

@@ -119,7 +119,7 @@ describe("a comparison", () => {
       { ...vector, options: { ...vector.options, surrogate: "sapo" } },
       { ...vector, options: { ...vector.options, aggregation: "median" } },
       { ...vector, options: { ...vector.options, jitter: 0.5 } },
-      { ...named("adv_verl_rloo_vec"), options: { estimator: "gae" } },
+      { ...named("adv_verl_rloo_vec"), options: { estimator: "lottery" } },
     ].map((changed) => runGolden(changed, reference()));
     expect(reasons.map(({ status }) => status)).toEqual(Array(5).fill("unsupported"));
     expect(reasons.map(({ reason }) => reason)).toEqual([
@@ -127,7 +127,7 @@ describe("a comparison", () => {
       "policy_loss/sapo",
       "aggregation/median",
       "policy_loss/option jitter",
-      "advantage/gae",
+      "advantage/lottery",
     ]);
   });
 });
@@ -147,14 +147,14 @@ describe("a directory of vectors", () => {
       writeFileSync(join(scratch, file), typeof content === "string" ? content : JSON.stringify(content));
     write("1-good.json", good);
     write("2-wrong.json", { ...good, name: "wrong", expected: { ...good.expected, kl: ["NaN"] } });
-    write("3-unknown.json", { ...good, name: "unknown", op: "vine_step_advantage" });
+    write("3-unknown.json", { ...good, name: "unknown", op: "tea_leaves" });
     write("4-malformed.json", "{ not json");
     write("5-no-vector.json", { name: "half", op: "kl" });
     write("6-error.json", { ...good, name: "error", inputs: {} });
     write("notes.txt", "not read");
     const report = runGoldenDirectory(scratch, backends);
     expect(report).toMatchObject({ passed: 1, failed: 4, unsupported: 1 });
-    expect([...report.unsupportedBy]).toEqual([["vine_step_advantage", 1]]);
+    expect([...report.unsupportedBy]).toEqual([["tea_leaves", 1]]);
     expect(report.failures.map(({ name, key }) => `${name} ${key}`)).toEqual([
       ...backends.map(() => "wrong kl"),
       "4-malformed.json file",

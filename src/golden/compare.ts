@@ -44,7 +44,7 @@ export function compare(vector: GoldenVector, computed: Computed, precision: Pre
     const got = computed.values[key];
     if (got === undefined) failures.push({ key, got: "not computed", want: "a value" });
     else if (typeof got === "number") failures.push(...compareScalar(key, got, toNumber(want, key), tolerance));
-    else failures.push(...compareArray(key, got, want, tolerance));
+    else failures.push(...compareArray(key, got, want, tolerance, computed.compared?.[key]));
   }
   return { failures, metricsNotCompared };
 }
@@ -53,7 +53,13 @@ function compareScalar(key: string, got: number, want: number, tolerance: Tolera
   return excess(got, want, tolerance) > 0 ? [{ key, got, want }] : [];
 }
 
-function compareArray(key: string, got: ArrayLike<number>, want: Json, tolerance: Tolerance): GoldenFailure[] {
+function compareArray(
+  key: string,
+  got: ArrayLike<number>,
+  want: Json,
+  tolerance: Tolerance,
+  compared: ArrayLike<number> | undefined,
+): GoldenFailure[] {
   const expected = flatten(want, key);
   if (got.length !== expected.length) {
     return [{ key, got: `${got.length} numbers`, want: `${expected.length} numbers` }];
@@ -61,6 +67,7 @@ function compareArray(key: string, got: ArrayLike<number>, want: Json, tolerance
   let worst = -1;
   let worstExcess = 0;
   expected.forEach((value, index) => {
+    if (compared?.[index] === 0) return;
     const beyond = excess(got[index], value, tolerance);
     if (beyond > worstExcess) [worst, worstExcess] = [index, beyond];
   });

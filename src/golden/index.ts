@@ -2,7 +2,9 @@
 import type { Ops } from "../ops/ops.ts";
 import { computeAdvantage } from "./advantage.ts";
 import { computeAggregate } from "./aggregation.ts";
+import { computeStepAdvantage, computeStepAdvantageTokens, computeVineStepAdvantage } from "./advantage-steps.ts";
 import { compare, type GoldenFailure } from "./compare.ts";
+import { computeImportanceWeights, computeRejectionMask } from "./importance.ts";
 import { computeKl } from "./kl.ts";
 import { computeLogprob } from "./logprob.ts";
 import { computePolicyLoss } from "./policy-loss.ts";
@@ -31,6 +33,11 @@ const kAdapters: ReadonlyMap<string, Adapter> = new Map([
   ["aggregate", computeAggregate],
   ["advantage", computeAdvantage],
   ["step_scatter", computeStepScatter],
+  ["step_advantage", computeStepAdvantage],
+  ["step_advantage_tokens", computeStepAdvantageTokens],
+  ["vine_step_advantage", computeVineStepAdvantage],
+  ["is_weights", computeImportanceWeights],
+  ["rejection_mask", computeRejectionMask],
 ]);
 
 /** Runs one vector: float64 arrays and tolerances on the reference, float32 ones on every other backend. */

@@ -1,6 +1,6 @@
 /** Vectors that scatter one value per step over its tokens, and its transpose. */
 import type { Ops } from "../ops/ops.ts";
-import { signedPair } from "./advantage.ts";
+import { signedPair } from "./scatter.ts";
 import { flatten, floats, rows, type Computed, type GoldenVector, type Precision } from "./vector.ts";
 
 /** Steps of all sequences are rows of one credit table; a token outside every step, or masked, has no row. */

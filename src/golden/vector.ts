@@ -32,6 +32,8 @@ export interface GoldenVector {
 export interface Computed {
   readonly values: Readonly<Record<string, number | Floats>>;
   readonly metrics?: Readonly<Record<string, number>>;
+  /** by name, 0 at every entry that need not agree: a masked position, where the peer leaves a number and this library 0 */
+  readonly compared?: Readonly<Record<string, ArrayLike<number>>>;
 }
 
 /** The vector asks for something this library has no op for. `reason` groups such vectors in the summary. */

@@ -13,6 +13,7 @@ export type { CorrectConfig, CorrectReport } from "./correct.ts";
 export type { RepairCandidate, RepairConfig, RepairReport } from "./repair.ts";
 export type { SearchConfig, SearchReport } from "./search.ts";
 export { grpo, rloo } from "./advantages.ts";
-export type { AdvantageArguments, GrpoArguments } from "./advantages.ts";
+export type { AdvantageArguments, GrpoArguments, RlooArguments } from "./advantages.ts";
+export type { GroupId } from "./groups.ts";
 export { leafCredits, sumCredits, supervise } from "./supervise.ts";
 export type { CreditRow, CreditRule, SuperviseConfig, Supervision } from "./supervise.ts";

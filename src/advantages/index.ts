@@ -1,0 +1,16 @@
+export { gigpo } from "./gigpo.ts";
+export type { GigpoArguments } from "./gigpo.ts";
+export { decoupledRewards, gdpo, weightedRewards, zeroDeviationFraction } from "./multi-reward.ts";
+export type { DecoupledArguments, MultiReward } from "./multi-reward.ts";
+export { optimalTokenBaseline } from "./optimal-token-baseline.ts";
+export type { OptimalTokenBaselineArguments } from "./optimal-token-baseline.ts";
+export { gpg, maxrl, opo, passAtK } from "./outcome-baselines.ts";
+export { reinforcePlusPlus, reinforcePlusPlusBaseline, remax } from "./reinforce.ts";
+export { gae, returnToGo, temporalDifferences } from "./returns.ts";
+export type { AdvantagesAndReturns, GaeArguments, MaskedTokens, ReturnArguments } from "./returns.ts";
+export { stepAdvantages, stepOfTokens, vineAdvantages } from "./steps.ts";
+export type { StepAdvantageArguments } from "./steps.ts";
+export { perToken, tokenRewards } from "./tokens.ts";
+export type { TokenLayout, TokenRewardArguments } from "./tokens.ts";
+export { whiten } from "./whiten.ts";
+export type { WhitenOptions } from "./whiten.ts";
