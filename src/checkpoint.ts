@@ -3,7 +3,7 @@
  * tensors, little-endian and without gaps. https://huggingface.co/docs/safetensors
  */
 
-import { open, rename } from "node:fs/promises";
+import { open, rename, rm } from "node:fs/promises";
 
 import type { Parameter } from "./policy.ts";
 
@@ -29,19 +29,24 @@ export async function saveSafetensors(
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(json.length));
   const unfinished = `${path}.unfinished`;
-  const file = await open(unfinished, "w");
   try {
-    await file.write(length);
-    await file.write(json);
-    for (const { data } of parameters) {
-      const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-      for (let written = 0; written < bytes.length;) {
-        written += (await file.write(bytes, written)).bytesWritten;
+    const file = await open(unfinished, "w");
+    try {
+      await file.write(length);
+      await file.write(json);
+      for (const { data } of parameters) {
+        const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+        for (let written = 0; written < bytes.length;) {
+          written += (await file.write(bytes, written)).bytesWritten;
+        }
       }
+      await file.sync();
+    } finally {
+      await file.close();
     }
-    await file.sync();
-  } finally {
-    await file.close();
+    await rename(unfinished, path);
+  } catch (error) {
+    await rm(unfinished, { force: true });
+    throw error;
   }
-  await rename(unfinished, path);
 }

@@ -25,7 +25,7 @@ import { update, type UpdateMetrics } from "./update.ts";
 
 export interface TrainConfig {
   readonly seed: number;
-  /** every generated token counts: rollouts, repairs, continuations */
+  /** the most to generate: rollouts, repairs and continuations all count */
   readonly budgetTokens: number;
   /** P */
   readonly problemsPerIteration: number;
@@ -91,7 +91,10 @@ export interface Iteration {
   readonly supervisions: readonly Supervision[];
 }
 
-/** Trains until the budget is spent, one iteration per value. The last iterations are smaller, so as not to overspend. */
+/**
+ * Trains while the budget pays for a problem at its dearest, one iteration per value. The last iterations are smaller, so that
+ * the budget is never exceeded.
+ */
 export async function* train(policy: Policy, task: Task, config: TrainConfig): AsyncGenerator<Iteration> {
   const problems = new Random(deriveSeed(config.seed, "problems"));
   const shuffle = new Random(deriveSeed(config.seed, "shuffle"));
@@ -101,12 +104,10 @@ export async function* train(policy: Policy, task: Task, config: TrainConfig): A
   const rules = { rule: config.rule, advantage: (outcomes: Float64Array) => grpo({ outcomes, eps: 1e-4 }) };
   const clock = stopwatch();
   let tokens = 0;
-  // What a problem costs in tokens: at most this, then what the latest ones did.
-  const samples = config.groupSize * (config.repair && repair !== undefined ? 1 + (repair.perLeaf ?? 1) : 1);
-  let perProblem = samples * task.maxTokens;
+  const perProblem = mostTokens(task, config);
 
   for (let iteration = 1; tokens < config.budgetTokens; iteration++) {
-    const affordable = Math.round((config.budgetTokens - tokens) / perProblem);
+    const affordable = Math.floor((config.budgetTokens - tokens) / perProblem);
     if (affordable < 1) return;
     const count = Math.min(config.problemsPerIteration, affordable);
     clock.start();
@@ -129,7 +130,6 @@ export async function* train(policy: Policy, task: Task, config: TrainConfig): A
 
     const spent = rolloutTokens + corrected.repair.tokens + corrected.search.tokens;
     tokens += spent;
-    perProblem = spent / count;
     const metrics = {
       iteration,
       tokens,
@@ -146,6 +146,20 @@ export async function* train(policy: Policy, task: Task, config: TrainConfig): A
     };
     yield { metrics, trees, supervisions };
   }
+}
+
+/** The most that one problem can cost: all of its rollouts fail, and every way to correct them is tried to its end. */
+function mostTokens(task: Task, config: TrainConfig): number {
+  const { maxTokens, repair } = task;
+  const { groupSize, search } = config;
+  let perRollout = maxTokens;
+  if (config.repair && repair !== undefined) perRollout += (repair.perLeaf ?? 1) * (repair.maxTokens ?? maxTokens);
+  if (search !== undefined) {
+    // A step has at least a token; probes halve or double what they keep.
+    const probes = Math.min(search.maxProbes ?? Infinity, Math.ceil(Math.log2(maxTokens)) + 1);
+    perRollout += probes * (search.samples ?? 1) * maxTokens;
+  }
+  return groupSize * perRollout;
 }
 
 function stopwatch() {

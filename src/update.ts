@@ -15,7 +15,7 @@ export interface UpdateConfig {
   readonly epsHigh: number;
 }
 
-/** Means over the steps of an update, weighted by their targets; 0 where nothing had credit. */
+/** Means over the steps of an update, `clipFraction` and `approxKl` over all of their targets; 0 where nothing had credit. */
 export interface UpdateMetrics {
   /** steps of the optimizer */
   readonly steps: number;

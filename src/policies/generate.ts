@@ -72,6 +72,7 @@ function generate(
     const { tokens, logprobs } = sampleRows(decoder, options, active, position);
     active = active.filter((row, r) => {
       const token = tokens[r];
+      if (token < 0) throw new RangeError(`sample: expected finite logits, received none for request ${row.request}`);
       row.tokens.push(token);
       row.logprobs.push(logprobs[r]);
       const { maxTokens, stop } = requests[row.request];

@@ -15,7 +15,7 @@ import { samplerOf } from "./generate.ts";
 export interface TableOptions {
   /** V */
   readonly vocabulary: number;
-  /** rows of the table: the most contexts that it can hold */
+  /** rows of the table: the most contexts that it can hold, those of prompt positions among them */
   readonly contexts: number;
   /** tokens of a prefix that make its context; default all */
   readonly order?: number;
@@ -27,7 +27,7 @@ export class TablePolicy implements Policy {
   readonly #parameters: Parameters;
   readonly #table: Parameter;
   readonly #rows: Map<string, number>;
-  /** prefixes met by the samplers: the context of each node, as its tokens */
+  /** prefixes met by the samplers since the last step: the tokens of each node */
   readonly #nodes: (readonly number[])[] = [];
 
   constructor(options: TableOptions, ops: Ops = openOps("cpu"), rows: ReadonlyMap<string, number> = new Map()) {
@@ -58,6 +58,7 @@ export class TablePolicy implements Policy {
     } finally {
       // Also where the optimizer refuses them: a gradient that is not finite must not outlive its step.
       this.#parameters.grad.fill(0);
+      this.#nodes.length = 0;
     }
   }
 

@@ -161,6 +161,7 @@ export class TransformerPolicy implements Policy {
   /** nodes of the cache whose keys, values and hidden states are there */
   #cached = 0;
   #computedTokens = 0;
+  #passes = 0;
 
   /** A policy with all parameters 0; `create` starts one at random. */
   constructor(config: TransformerConfig, ops: Ops = openOps("cpu")) {
@@ -334,7 +335,13 @@ export class TransformerPolicy implements Policy {
     ops.rmsNorm({ x: last, weight: norm.data, eps, y: normed, rrms });
     ops.linear({ x: normed, weight: head.data, y: logits, rows: T });
 
+    const pass = ++this.#passes;
     const backward = (dlogits: Floats): void => {
+      if (pass !== this.#passes) {
+        throw new Error(
+          "TransformerPolicy: expected backward right after its forward, received one after another forward",
+        );
+      }
       const dx = take("dx", T * H);
       const dh = take("dh", T * H);
       ops.linearBackward({ x: normed, weight: head.data, dy: dlogits, rows: T, dx: dh, dweight: head.grad });
