@@ -94,6 +94,31 @@ Napi::Value call(const Napi::CallbackInfo& info) {
   return env.Undefined();
 }
 
+// firstOutside(values: Int32Array, least, most): the index of the first element outside least … most, or −1.
+Napi::Value first_outside(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  napi_typedarray_type type;
+  size_t length = 0;
+  void* elements = nullptr;
+  if (info.Length() < 3 || !info[0].IsTypedArray() ||
+      napi_get_typedarray_info(env, info[0], &type, &length, &elements, nullptr, nullptr) != napi_ok ||
+      type != napi_int32_array)
+    throw Napi::TypeError::New(env, "firstOutside: expected an Int32Array and two bounds");
+  const int32_t* values = static_cast<const int32_t*>(elements);
+  const int32_t least = info[1].ToNumber().Int32Value(), most = info[2].ToNumber().Int32Value();
+  // Blocks without a branch inside, so that they are compared in vectors.
+  constexpr size_t kBlock = 1024;
+  for (size_t begin = 0; begin < length; begin += kBlock) {
+    const size_t end = begin + kBlock < length ? begin + kBlock : length;
+    int32_t outside = 0;
+    for (size_t i = begin; i < end; ++i) outside |= (values[i] < least) | (values[i] > most);
+    if (outside == 0) continue;
+    for (size_t i = begin; i < end; ++i)
+      if (values[i] < least || values[i] > most) return Napi::Number::New(env, static_cast<double>(i));
+  }
+  return Napi::Number::New(env, -1);
+}
+
 // The ops of one backend as an object of functions.
 Napi::Object bind(Napi::Env env, const ScBackend* backend) {
   Napi::Object ops = Napi::Object::New(env);
@@ -110,6 +135,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   for (const ScBackend* const* backend = sc_cpu_backends(); *backend; ++backend)
     backends.Set((*backend)->name + strlen("cpu/"), bind(env, *backend));
   exports.Set("backends", backends);
+  exports.Set("firstOutside", Napi::Function::New(env, first_outside));
   exports.Set("numThreads", Napi::Function::New(env, [](const Napi::CallbackInfo& info) -> Napi::Value {
                 return Napi::Number::New(info.Env(), sc_num_threads());
               }));

@@ -71,6 +71,8 @@ inline RowSums sum_row(const float* x, int64_t V, float scale) {
     };
     i = 0;
     for (; i + 2 * kLanes <= whole; i += 2 * kLanes) {
+      // The next block comes from memory while this one is in the arithmetic; beyond the row's end it is the next row.
+      for (int64_t line = 0; line < 2 * kLanes; line += 16) __builtin_prefetch(block + i + line + kSoftmaxBlock);
       add(load(block + i), 0);
       add(load(block + i + kLanes), 1);
     }

@@ -4,7 +4,16 @@ import type { Ops } from "../ops/ops.ts";
 import { mapBoundaries } from "../trajectory/index.ts";
 import { layoutOf } from "./layout.ts";
 import { scatter } from "./scatter.ts";
-import { flatten, requiredNumber, rows, toNumber, type Computed, type GoldenVector, type Precision } from "./vector.ts";
+import {
+  flatten,
+  requiredNumber,
+  rows,
+  toNumber,
+  type Computed,
+  type GoldenVector,
+  type Json,
+  type Precision,
+} from "./vector.ts";
 
 export function computeStepAdvantage(vector: GoldenVector): Computed {
   return { values: { step_advantages: stepAdvantagesOf(vector) } };

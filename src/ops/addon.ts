@@ -11,6 +11,8 @@ export type NativeOp = (args: Readonly<Record<string, unknown>>) => void;
 export interface Addon {
   /** per instruction set, the best first; the ops by their C name */
   readonly backends: Readonly<Record<string, Readonly<Record<string, NativeOp>>>>;
+  /** the index of the first element outside least … most, or −1 */
+  firstOutside(values: Int32Array, least: number, most: number): number;
   numThreads(): number;
   setNumThreads(threads: number): void;
   blasName(): string | null;

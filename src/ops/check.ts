@@ -4,6 +4,7 @@
  * `op: expected name [shape] to be …, received …` — TypeError for the kind of an argument, RangeError for its size or value.
  */
 
+import { loadAddon } from "./addon.ts";
 import type { Floats } from "./ops.ts";
 
 function describe(value: unknown): string {
@@ -106,14 +107,13 @@ export class Check {
     return this.number(name, value, bounds, (x) => Number.isInteger(x) && x >= least && x <= most);
   }
 
-  /** Every element in `least … most`. */
+  /** Every element in `least … most`; the bounds are i32. */
   range(name: string, shape: string, values: Int32Array, least: number, most: number): void {
-    for (let i = 0; i < values.length; i++) {
-      if (values[i] < least || values[i] > most) {
-        throw new RangeError(
-          `${this.#op}: expected ${name} ${shape} in ${least} … ${most}, received ${values[i]} at index ${i}`,
-        );
-      }
+    const i = loadAddon().firstOutside(values, least, most);
+    if (i >= 0) {
+      throw new RangeError(
+        `${this.#op}: expected ${name} ${shape} in ${least} … ${most}, received ${values[i]} at index ${i}`,
+      );
     }
   }
 
