@@ -6,10 +6,14 @@ import {
   multiply,
   offPolicySequenceMask,
   outlierSequenceMask,
+  rejectionMask,
+  sequenceIcepop,
   sequenceImportance,
   sequenceMaskedImportance,
   tokenMask,
   truncatedImportance,
+  unitMean,
+  weightMetrics,
 } from "../src/corrections.ts";
 
 // Two sequences of two targets with importance ratios e = ½, 2 | 4, 1.
@@ -58,6 +62,18 @@ describe("corrections of whole sequences", () => {
     expectFactors(sequenceImportance({ ...mismatch, cap: 100, logRatioClamp: ln2 }), [1, 1, 2, 2]);
   });
 
+  it("that product may be clamped without clamping its factors", () => {
+    const args = { ...mismatch, sequenceOffsets: Int32Array.of(0, 4), cap: 100 };
+    expectFactors(sequenceImportance({ ...args, logProductClamp: ln2 }), [2, 2, 2, 2]);
+    expectFactors(sequenceImportance({ ...args, logRatioClamp: ln2, logProductClamp: 2 * ln2 }), [2, 2, 2, 2]);
+    expectFactors(sequenceImportance({ ...args, logProductClamp: 3 * ln2 }), [4, 4, 4, 4]);
+  });
+
+  it("a product outside its bounds drops the sequence", () => {
+    expectFactors(sequenceIcepop({ ...mismatch, low: 0.5, high: 3 }), [1, 1, 0, 0]);
+    expectFactors(sequenceIcepop({ ...mismatch, low: 2, high: 4 }), [0, 0, 4, 4]);
+  });
+
   it("an empty sequence changes nothing", () => {
     const sequenceOffsets = Int32Array.of(0, 2, 2, 4);
     expectFactors(geometricSequenceMask({ ...mismatch, sequenceOffsets, low: 0.9, high: 1.1 }), [1, 1, 0, 0]);
@@ -85,6 +101,52 @@ describe("the mask of high entropies", () => {
   });
 });
 
+describe("weights as a whole", () => {
+  const weights = Float64Array.of(1, 1, 1, 5);
+
+  it("may be brought to the mean 1, over targets or over sequences that are not empty", () => {
+    expectFactors(unitMean(weights), [0.5, 0.5, 0.5, 2.5]);
+    // Sequence means 1 and 5.
+    const sequenceOffsets = Int32Array.of(0, 3, 3, 4);
+    expectFactors(unitMean(weights, { sequenceOffsets }), [1 / 3, 1 / 3, 1 / 3, 5 / 3]);
+    expectFactors(unitMean(Float64Array.of(0, 0)), [0, 0]);
+    expectFactors(unitMean(new Float64Array(0), { sequenceOffsets: Int32Array.of(0) }), []);
+  });
+
+  it("have an effective sample size: 1 where equal, 1 / N where one has everything", () => {
+    // (1 + 1 + 1 + 5)² / (4 · (3 + 25)).
+    expect(weightMetrics(weights)).toEqual({ mean: 2, min: 1, max: 5, effectiveSampleSize: 64 / 112 });
+    expect(weightMetrics(Float64Array.of(3, 3)).effectiveSampleSize).toBe(1);
+    expect(weightMetrics(Float64Array.of(3, 0, 0)).effectiveSampleSize).toBeCloseTo(1 / 3, 14);
+    expect(weightMetrics(new Float64Array(0))).toEqual({ mean: 0, min: 0, max: 0, effectiveSampleSize: 0 });
+  });
+});
+
+describe("the rejection mask", () => {
+  // Log ratios −ln 2, ln 2 | 2 ln 2, 0.
+  it("bounds k1 by importance ratios, on both sides", () => {
+    const args = { ...mismatch, divergence: "k1" } as const;
+    expectFactors(rejectionMask({ ...args, level: "token", low: 0.4, high: 1.5 }), [1, 0, 0, 1]);
+    // k1 is minus the log ratio: 2 ln 2 is as far below as −ln 2 is above.
+    expectFactors(rejectionMask({ ...args, level: "token", low: 0.2, high: 1.5 }), [0, 1, 1, 1]);
+    expectFactors(rejectionMask({ ...args, level: "token", high: 3 }), [1, 1, 0, 1]);
+    expectFactors(rejectionMask({ ...args, level: "sequenceSum", high: 3 }), [1, 1, 0, 0]);
+    expectFactors(rejectionMask({ ...args, level: "sequenceMean", high: 3 }), [1, 1, 1, 1]);
+    expectFactors(rejectionMask({ ...args, level: "sequenceMax", high: 1.5 }), [0, 0, 1, 1]);
+  });
+
+  it("bounds k2 and k3 from above", () => {
+    // k2: 0.24, 0.24 | 0.96, 0. k3: ½ − 1 + ln 2 = 0.19, 2 − 1 − ln 2 = 0.31 | 4 − 1 − 2 ln 2 = 1.61, 0.
+    const args = { ...mismatch, level: "token" } as const;
+    expectFactors(rejectionMask({ ...args, divergence: "k2", high: 0.3 }), [1, 1, 0, 1]);
+    expectFactors(rejectionMask({ ...args, divergence: "k3", high: 0.2 }), [1, 0, 0, 1]);
+    expectFactors(rejectionMask({ ...args, divergence: "k2", level: "sequenceMean", high: 0.3 }), [1, 1, 0, 0]);
+    expectFactors(rejectionMask({ ...args, divergence: "k2", level: "sequenceSum", high: 0.3 }), [0, 0, 0, 0]);
+    expectFactors(rejectionMask({ ...args, divergence: "k3", level: "sequenceMax", high: 1 }), [1, 1, 0, 0]);
+    expectFactors(rejectionMask({ ...args, divergence: "k3", high: 0.4, logRatioClamp: ln2 }), [1, 1, 1, 1]);
+  });
+});
+
 describe("several corrections", () => {
   it("multiply, and a dropped target stays dropped whatever the other factors hold", () => {
     expect([...multiply(Float64Array.of(2, 0, 3), Float32Array.of(0.5, Infinity, 0))]).toEqual([1, 0, 0]);
@@ -107,6 +169,9 @@ describe("wrong arguments", () => {
     );
     expect(() => sequenceImportance({ ...mismatch, sequenceOffsets: Int32Array.of(0, 3), cap: 1 })).toThrow(
       /sequenceOffsets to end at N = 4, received 3/,
+    );
+    expect(() => rejectionMask({ ...mismatch, level: "token", divergence: "k1", low: 2, high: 1.5 })).toThrow(
+      /rejectionMask: expected 0 < low ≤ high, received low 2 and high 1.5/,
     );
     expect(() => highEntropyMask({ entropy: new Float64Array(1), top: 20 })).toThrow(/a share in 0 … 1, received 20/);
   });
