@@ -69,7 +69,8 @@ function chart(json: DemoJson): string {
   );
   const ticks = [0, 0.25, 0.5, 0.75, 1].map((part) => {
     const tokens = part * json.budgetTokens;
-    return `<text x="${x(tokens)}" y="${height - 8}" text-anchor="middle">${Math.round(tokens / 1000)} k</text>`;
+    const anchor = part === 1 ? "end" : "middle";
+    return `<text x="${x(tokens)}" y="${height - 8}" text-anchor="${anchor}">${Math.round(tokens / 1000)} k</text>`;
   });
   return `<svg viewBox="0 0 ${width} ${height}">${[...grid, ...ticks, ...curves].join("\n")}</svg>`;
 }
