@@ -4,6 +4,7 @@
 
 #include "cpu.h"
 #include "parallel.h"
+#include "scratch.h"
 #include "simd.h"
 
 namespace SC_ISA {
@@ -22,11 +23,7 @@ inline VecF square_root(VecF x) {
 int32_t grad_norm(const GradNormArgs* args, ScStream, ScError* error) {
   const int64_t blocks = (args->count + kBlock - 1) / kBlock;
   double* partial = static_cast<double*>(malloc(sizeof(double) * static_cast<size_t>(blocks + 1)));
-  if (!partial) {
-    error->code = 1;
-    strncpy(error->text, "no memory for the partial sums", sizeof error->text - 1);
-    return 1;
-  }
+  if (!partial) return fail(error, "no memory for the partial sums");
   parallel_chunks(blocks, [&](int64_t block) {
     const int64_t begin = block * kBlock, end = begin + kBlock < args->count ? begin + kBlock : args->count;
     double sums[4] = {};

@@ -3,6 +3,7 @@
 #include "blas.h"
 #include "cpu.h"
 #include "matmul.h"
+#include "scratch.h"
 
 namespace SC_ISA {
 
@@ -15,12 +16,6 @@ bool by_blas(int64_t I, int64_t O, int32_t portable) { return !portable && I * O
 
 // Rows per call of BLAS: from the shape alone, so that the result does not depend on the threads.
 int64_t blas_rows(int64_t rows) { return rows >= 2048 ? 512 : rows >= 256 ? 128 : 64; }
-
-int32_t no_memory(ScError* error, const char* text) {
-  error->code = 1;
-  strncpy(error->text, text, sizeof error->text - 1);
-  return 1;
-}
 
 }  // namespace
 
@@ -37,7 +32,7 @@ int32_t linear(const LinearArgs* args, ScStream, ScError* error) {
     return 0;
   }
   const bool done = multiply(T, O, I, {args->x, I, 1}, {args->weight, 1, I}, args->y, O, args->accumulate != 0, args->bias);
-  return done ? 0 : no_memory(error, "no memory to pack the weight");
+  return done ? 0 : fail(error, "no memory to pack the weight");
 }
 
 int32_t linear_backward(const LinearBackwardArgs* args, ScStream, ScError* error) {
@@ -68,7 +63,7 @@ int32_t linear_backward(const LinearBackwardArgs* args, ScStream, ScError* error
       }
     });
   }
-  return done ? 0 : no_memory(error, "no memory to pack an operand");
+  return done ? 0 : fail(error, "no memory to pack an operand");
 }
 
 }  // namespace SC_ISA
