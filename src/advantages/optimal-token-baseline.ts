@@ -56,7 +56,7 @@ export function optimalTokenBaseline(args: OptimalTokenBaselineArguments): Advan
     if (sequenceOffsets[b] < sequenceOffsets[b + 1]) verified[b] = returns[sequenceOffsets[b]];
   }
   for (const members of groupMembers("optimalTokenBaseline", verified, groups).values()) {
-    const [longest = 0, secondLongest = 0] = members.map((b) => lengths[b]).sort((x, y) => y - x);
+    const [, secondLongest = 0] = members.map((b) => lengths[b]).sort((x, y) => y - x);
     const end = Math.max(...members.map((b) => sequenceOffsets[b + 1] - sequenceOffsets[b]));
     for (let t = 0; t < end; t++) {
       const holders = members.filter((b) => {
@@ -66,8 +66,7 @@ export function optimalTokenBaseline(args: OptimalTokenBaselineArguments): Advan
       const at = holders.map((b) => sequenceOffsets[b] + t);
       const baseline = members.length === 1 ? 0 : positionBaseline(at, returns, weights, args.eps ?? 1e-8);
       holders.forEach((b, i) => {
-        const tail =
-          (args.zeroTail ?? true) && lengths[b] > secondLongest && lengths[b] === longest && t >= secondLongest;
+        const tail = (args.zeroTail ?? true) && lengths[b] > secondLongest && t >= secondLongest;
         advantages[at[i]] = returns[at[i]] - (tail ? 0 : baseline);
       });
     }

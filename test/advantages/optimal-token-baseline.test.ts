@@ -42,6 +42,8 @@ describe("optimalTokenBaseline", () => {
 
   it("gives a group of one its returns", () => {
     expect([...optimalTokenBaseline({ ...args, groups: ["a", "b"] }).advantages]).toEqual([4, 4, 1]);
+    const alone = { ...args, groups: ["a", "b"], zeroTail: false };
+    expect([...optimalTokenBaseline(alone).advantages]).toEqual([4, 4, 1]);
   });
 
   it("leaves out unverified sequences and what masked tokens hold", () => {
