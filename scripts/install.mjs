@@ -1,8 +1,9 @@
 // npm install: a prebuilt addon where there is one, else node-gyp. Configured by environment variables, because npm refuses
-// unknown flags: STEPCREDIT_BUILD=source ignores prebuilds; STEPCREDIT_BLAS=off builds without BLAS;
+// unknown flags: STEPCREDIT_BUILD=source ignores prebuilds and builds anew; STEPCREDIT_BLAS=off builds without BLAS;
 // STEPCREDIT_SANITIZE=address,undefined builds for a sanitizer.
-import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -26,6 +27,30 @@ function headers() {
   return version === process.versions.node ? [`--nodedir=${prefix}`] : [];
 }
 
+// What the addon was made of. npm runs this script again for `npx stepcredit` in a clone and for every link to it; the same
+// inputs need no second build.
+function fingerprint() {
+  const hash = createHash("sha256");
+  const sources = readdirSync(join(root, "native"), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort();
+  for (const file of [join(root, "binding.gyp"), ...sources]) hash.update(readFileSync(file)).update("\0");
+  const blas = ["kind", "cflags", "libs"].map((question) =>
+    execFileSync(process.execPath, [join(root, "scripts", "find-blas.mjs"), question], { encoding: "utf8" }),
+  );
+  const settings = [process.platform, process.arch, process.version, process.env.STEPCREDIT_SANITIZE, process.env.CXX];
+  return hash.update(JSON.stringify([blas, settings])).digest("hex");
+}
+
+const stamp = join(root, "build", "Release", "stepcredit.inputs");
+const inputs = fingerprint();
+const built = existsSync(join(root, "build", "Release", "stepcredit.node")) && existsSync(stamp);
+if (built && readFileSync(stamp, "utf8") === inputs && process.env.STEPCREDIT_BUILD !== "source") {
+  console.log("stepcredit: the addon is up to date");
+  process.exit(0);
+}
+
 const nodeGyp = createRequire(import.meta.url).resolve("node-gyp/bin/node-gyp.js");
 const jobs = process.env.JOBS ?? "max";
 const result = spawnSync(process.execPath, [nodeGyp, "rebuild", `--jobs=${jobs}`, "--loglevel=warn", ...headers()], {
@@ -38,3 +63,4 @@ if (result.status !== 0) {
   );
   process.exit(1);
 }
+writeFileSync(stamp, inputs);

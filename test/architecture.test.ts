@@ -29,6 +29,11 @@ describe("the direction of imports", () => {
     expect(leaving(src, "src/batch.ts", "src/trajectory/")).toEqual([]);
   });
 
+  it("advantages know trees' group statistics and the flat layout of sequences, nothing else", () => {
+    const allowed = ["src/advantages/", "src/trajectory/", "src/normaliser.ts"];
+    expect(leaving(src, "src/advantages/", ...allowed)).toEqual([]);
+  });
+
   it("policies know neither the trainer nor the command line", () => {
     expect(reaching(src, "src/policies/", "src/cli/", "src/trainer")).toEqual([]);
   });
