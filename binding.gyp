@@ -7,6 +7,7 @@
       "native/cpu/adamw.cpp",
       "native/cpu/attention.cpp",
       "native/cpu/linear.cpp",
+      "native/cpu/linear_logprobs.cpp",
       "native/cpu/logprobs.cpp",
       "native/cpu/model.cpp",
       "native/cpu/policy_loss.cpp",

@@ -24,6 +24,8 @@ typedef void* ScStream;
 #define SC_OPS(X)                                               \
   X(logprobs, LogprobsArgs)                                     \
   X(logprobs_backward, LogprobsBackwardArgs)                    \
+  X(linear_logprobs, LinearLogprobsArgs)                        \
+  X(linear_logprobs_backward, LinearLogprobsBackwardArgs)       \
   X(scatter_advantages, ScatterAdvantagesArgs)                  \
   X(scatter_advantages_backward, ScatterAdvantagesBackwardArgs) \
   X(kl, KlArgs)                                                 \

@@ -82,6 +82,82 @@ struct LogprobsBackwardArgs {
   void* dlogits;
 };
 
+// linear_logprobs — logprobs of the logits of a linear head, without ever holding [T, V].
+//
+//   y[t, v] = logit_scale · ( Σ_h hidden[t, h] weight[v, h] + bias[v] ),   then y ← softcap · tanh(y / softcap) if softcap > 0
+//   lse, logprobs, entropy: as logprobs of the logits y
+//
+//   hidden         [T, H]    f32   in
+//   weight         [V, H]    f32   in
+//   bias           [V]       f32   in     opt; −∞ masks vocabulary where there is no softcap (under one it becomes −softcap)
+//   target_offsets, targets, temperatures, lse, logprobs, entropy   as in logprobs
+//
+// Traffic    the weight once per 256 rows that have targets. Scratch memory: 256 rows × 4096 columns of logits, 256 rows of
+//            hidden states and a packed piece of the weight, whatever T, V and the threads are.
+// Numerics   those of linear and logprobs.
+// Order      columns in slabs of 4096, in order. With the portable product a row's bits depend on that row alone, and without
+//            softcap and logit_scale they are those of linear followed by logprobs; with BLAS on its blocking.
+struct LinearLogprobsArgs {
+  int64_t T, N, V, H;
+  int32_t portable;  // 1: the portable product even where BLAS is at hand
+  float temperature;
+  float logit_scale;
+  float softcap;  // 0: none
+  const float* hidden;
+  const float* weight;
+  const float* bias;
+  const int32_t* target_offsets;
+  const int32_t* targets;
+  const float* temperatures;
+  float* lse;
+  float* logprobs;
+  float* entropy;
+};
+
+// linear_logprobs_backward — gradient of Σ_n dlogprobs[n] · logprobs[n] + Σ_t dentropy[t] · entropy[t]. The logits are
+// computed again, slab by slab.
+//
+//   a[t, v]       = dlogits[t, v] of logprobs_backward · logit_scale · (softcap > 0 ? 1 − (y[t, v] / softcap)² : 1)
+//   dhidden[t, h] = Σ_v a[t, v] weight[v, h];   dweight[v, h] += Σ_t a[t, v] hidden[t, h];   dbias[v] += Σ_t a[t, v]
+//
+//   hidden, weight, bias, target_offsets, targets, temperatures   as in linear_logprobs
+//   lse            [T]       f32   in
+//   logprobs       [N]       f32   in     of the forward
+//   entropy        [T]       f32   in     needed where dentropy is given
+//   dlogprobs      [N]       f32   in
+//   dentropy       [T]       f32   in     opt
+//   dhidden        [T, H]    f32   out    opt; overwritten, 0 in rows without targets
+//   dweight        [V, H]    f32   in/out opt; added to
+//   dbias          [V]       f32   in/out opt; added to
+//
+// Traffic    the weight twice, and dweight read and written once, per 256 rows that have a gradient. Scratch memory as in the
+//            forward, and 4 N bytes.
+// Numerics   1 − p of a target with p ≥ ¾ is −expm1(logprob), so it does not cancel. Rows whose gradients are all 0 are
+//            skipped: what they hold is not read. Exactly 0 from masked vocabulary.
+// Order      dhidden: over v as linear_backward. dweight: over the rows with a gradient, in order, a running f32 sum per 256 of
+//            them. dbias: f64 per 256 of them.
+struct LinearLogprobsBackwardArgs {
+  int64_t T, N, V, H;
+  int32_t portable;
+  float temperature;
+  float logit_scale;
+  float softcap;
+  const float* hidden;
+  const float* weight;
+  const float* bias;
+  const int32_t* target_offsets;
+  const int32_t* targets;
+  const float* temperatures;
+  const float* lse;
+  const float* logprobs;
+  const float* entropy;
+  const float* dlogprobs;
+  const float* dentropy;
+  float* dhidden;
+  float* dweight;
+  float* dbias;
+};
+
 // ───────────────────────────────────────────────────────────────────────────────────────────────────── credit and loss
 
 // scatter_advantages — the credit of a target's step, as a gather over targets.

@@ -79,6 +79,53 @@ const std::vector<OpEntry>& op_entries() {
                          {"dlogits", K::kFloats, false, AT(dlogits)}}});
     }
     {
+      using Record = LinearLogprobsArgs;
+      table->push_back({OP(linear_logprobs),
+                        {{"T", K::kInt64, false, AT(T)},
+                         {"N", K::kInt64, false, AT(N)},
+                         {"V", K::kInt64, false, AT(V)},
+                         {"H", K::kInt64, false, AT(H)},
+                         {"portable", K::kInt32, false, AT(portable)},
+                         {"temperature", K::kFloat, false, AT(temperature)},
+                         {"logitScale", K::kFloat, false, AT(logit_scale)},
+                         {"softcap", K::kFloat, false, AT(softcap)},
+                         {"hidden", K::kFloats, false, AT(hidden)},
+                         {"weight", K::kFloats, false, AT(weight)},
+                         {"bias", K::kFloats, true, AT(bias)},
+                         {"targetOffsets", K::kInts, false, AT(target_offsets)},
+                         {"targets", K::kInts, false, AT(targets)},
+                         {"temperatures", K::kFloats, true, AT(temperatures)},
+                         {"lse", K::kFloats, false, AT(lse)},
+                         {"logprobs", K::kFloats, false, AT(logprobs)},
+                         {"entropy", K::kFloats, true, AT(entropy)}}});
+    }
+    {
+      using Record = LinearLogprobsBackwardArgs;
+      table->push_back({OP(linear_logprobs_backward),
+                        {{"T", K::kInt64, false, AT(T)},
+                         {"N", K::kInt64, false, AT(N)},
+                         {"V", K::kInt64, false, AT(V)},
+                         {"H", K::kInt64, false, AT(H)},
+                         {"portable", K::kInt32, false, AT(portable)},
+                         {"temperature", K::kFloat, false, AT(temperature)},
+                         {"logitScale", K::kFloat, false, AT(logit_scale)},
+                         {"softcap", K::kFloat, false, AT(softcap)},
+                         {"hidden", K::kFloats, false, AT(hidden)},
+                         {"weight", K::kFloats, false, AT(weight)},
+                         {"bias", K::kFloats, true, AT(bias)},
+                         {"targetOffsets", K::kInts, false, AT(target_offsets)},
+                         {"targets", K::kInts, false, AT(targets)},
+                         {"temperatures", K::kFloats, true, AT(temperatures)},
+                         {"lse", K::kFloats, false, AT(lse)},
+                         {"logprobs", K::kFloats, false, AT(logprobs)},
+                         {"entropy", K::kFloats, true, AT(entropy)},
+                         {"dlogprobs", K::kFloats, false, AT(dlogprobs)},
+                         {"dentropy", K::kFloats, true, AT(dentropy)},
+                         {"dhidden", K::kFloats, true, AT(dhidden)},
+                         {"dweight", K::kFloats, true, AT(dweight)},
+                         {"dbias", K::kFloats, true, AT(dbias)}}});
+    }
+    {
       using Record = ScatterAdvantagesArgs;
       table->push_back({OP(scatter_advantages),
                         {{"N", K::kInt64, false, AT(N)},

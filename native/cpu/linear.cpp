@@ -9,11 +9,6 @@ namespace SC_ISA {
 
 namespace {
 
-// Below this many weights BLAS spends more on its own packing than it gains; measured with OpenBLAS 0.3.21.
-constexpr int64_t kBlasWeights = 256 * 256;
-
-bool by_blas(int64_t I, int64_t O, int32_t portable) { return !portable && I * O >= kBlasWeights && sc_blas_enabled(); }
-
 // Rows per call of BLAS: from the shape alone, so that the result does not depend on the threads.
 int64_t blas_rows(int64_t rows) { return rows >= 2048 ? 512 : rows >= 256 ? 128 : 64; }
 

@@ -26,9 +26,12 @@ struct RowSums {
   float log_total() const { return tops == 1 ? static_cast<float>(log1p(rest)) : static_cast<float>(log(total())); }
 };
 
+constexpr RowSums kNoSums = {-INFINITY, 0, 0.0, 0.0, 0.0};
+
+// The sums of a row of which the next V elements are `x`, from those of the elements before. A row that comes in pieces has
+// the bits of a whole one where all pieces but the last are a multiple of kSoftmaxBlock.
 template <bool with_entropy, bool with_squares>
-inline RowSums sum_row(const float* x, int64_t V, float scale) {
-  RowSums sums = {-INFINITY, 0, 0.0, 0.0, 0.0};
+inline RowSums extend_sums(RowSums sums, const float* x, int64_t V, float scale) {
   for (int64_t begin = 0; begin < V; begin += kSoftmaxBlock) {
     const int64_t count = begin + kSoftmaxBlock < V ? kSoftmaxBlock : V - begin;
     const float* block = x + begin;
@@ -86,6 +89,11 @@ inline RowSums sum_row(const float* x, int64_t V, float scale) {
     if (with_squares) sums.squares += static_cast<double>(sum_lanes(squares[0] + squares[1]));
   }
   return sums;
+}
+
+template <bool with_entropy, bool with_squares>
+inline RowSums sum_row(const float* x, int64_t V, float scale) {
+  return extend_sums<with_entropy, with_squares>(kNoSums, x, V, scale);
 }
 
 inline float row_entropy(const RowSums& sums) {

@@ -6,6 +6,7 @@ import { computeStepAdvantage, computeStepAdvantageTokens, computeVineStepAdvant
 import { compare, type GoldenFailure } from "./compare.ts";
 import { computeImportanceWeights, computeRejectionMask } from "./importance.ts";
 import { computeKl } from "./kl.ts";
+import { computeLinearLogprob } from "./linear-logprob.ts";
 import { computeLogprob } from "./logprob.ts";
 import { computePolicyLoss } from "./policy-loss.ts";
 import { computeStepScatter } from "./step-scatter.ts";
@@ -28,6 +29,7 @@ type Adapter = (vector: GoldenVector, ops: Ops, precision: Precision) => Compute
 
 const kAdapters: ReadonlyMap<string, Adapter> = new Map([
   ["logprob", computeLogprob],
+  ["linear_logprob", computeLinearLogprob],
   ["policy_loss", computePolicyLoss],
   ["kl", computeKl],
   ["aggregate", computeAggregate],

@@ -8,6 +8,7 @@ import type {
   Floats,
   KlEstimator,
   KlOptions,
+  LinearLogprobsInputs,
   LogprobsInputs,
   Ops,
   PolicyLossInputs,
@@ -121,28 +122,24 @@ function lossFields(check: Check, args: PolicyLossInputs, N: number): Record<str
   };
 }
 
-interface RowFields {
+interface TargetFields {
   readonly T: number;
   readonly N: number;
-  readonly V: number;
-  readonly logits: Float32Array;
   readonly targetOffsets: Int32Array;
   readonly targets: Int32Array;
   readonly temperature: number;
   readonly temperatures: Float32Array | undefined;
 }
 
-function rowFields(check: Check, args: LogprobsInputs): RowFields {
+/** The rows' targets and temperatures; the range of the targets is left to the caller, who knows V. */
+function targetFields(
+  check: Check,
+  args: Pick<LogprobsInputs, "targetOffsets" | "targets" | "temperature">,
+): TargetFields {
   const targets = check.ints("targets", "[N]", args.targets);
   const N = targets.length;
   const targetOffsets = check.offsets("targetOffsets", "[T + 1]", args.targetOffsets, N);
   const T = targetOffsets.length - 1;
-  const logits = check.floats("logits", "[T, V]", args.logits);
-  const V = T === 0 ? 1 : logits.length / T;
-  if (!Number.isInteger(V) || (T > 0 && V === 0)) {
-    check.fail(`the length of logits [T, V] to be a positive multiple of T = ${T}`, String(logits.length));
-  }
-  check.range("targets", "[N]", targets, 0, V - 1);
   const given = args.temperature ?? 1;
   const perRow = typeof given !== "number";
   const temperatures = perRow ? check.floats("temperature", "[T]", given, T) : undefined;
@@ -150,15 +147,62 @@ function rowFields(check: Check, args: LogprobsInputs): RowFields {
     const wrong = temperatures.findIndex((value) => !(value > 0 && value < Infinity));
     if (wrong >= 0) check.fail("temperature [T] to be positive", `${temperatures[wrong]} at index ${wrong}`);
   }
+  const temperature = perRow ? 1 : check.positive("temperature", given);
+  return { T, N, targetOffsets, targets, temperature, temperatures };
+}
+
+interface RowFields extends TargetFields {
+  readonly V: number;
+  readonly logits: Float32Array;
+}
+
+function rowFields(check: Check, args: LogprobsInputs): RowFields {
+  const fields = targetFields(check, args);
+  const { T } = fields;
+  const logits = check.floats("logits", "[T, V]", args.logits);
+  const V = T === 0 ? 1 : logits.length / T;
+  if (!Number.isInteger(V) || (T > 0 && V === 0)) {
+    check.fail(`the length of logits [T, V] to be a positive multiple of T = ${T}`, String(logits.length));
+  }
+  check.range("targets", "[N]", fields.targets, 0, V - 1);
+  return { ...fields, V, logits };
+}
+
+interface HeadFields extends TargetFields {
+  readonly V: number;
+  readonly H: number;
+  readonly hidden: Float32Array;
+  readonly weight: Float32Array;
+  readonly bias: Float32Array | undefined;
+  readonly logitScale: number;
+  readonly softcap: number;
+}
+
+/** V is the length of an array `[V]` where there is one: without rows, H cannot be told from `hidden [T, H]`. */
+function headFields(check: Check, args: LinearLogprobsInputs, perToken: Floats | undefined): HeadFields {
+  const fields = targetFields(check, args);
+  const { T } = fields;
+  const hidden = check.floats("hidden", "[T, H]", args.hidden);
+  const weight = check.floats("weight", "[V, H]", args.weight);
+  let [V, H] = [perToken?.length ?? 1, weight.length];
+  if (T > 0) {
+    H = check.rows("hidden", "[T, H]", hidden.length, T);
+    V = check.rows("weight", "[V, H]", weight.length, H);
+    if (V === 0) check.fail("weight [V, H] to have a row", "none");
+  } else {
+    check.floats("hidden", "[T, H]", hidden, 0);
+    H = V === 0 ? 0 : check.rows("weight", "[V, H]", weight.length, V);
+  }
+  check.range("targets", "[N]", fields.targets, 0, V - 1);
   return {
-    T,
-    N,
+    ...fields,
     V,
-    logits,
-    targetOffsets,
-    targets,
-    temperature: perRow ? 1 : check.positive("temperature", given),
-    temperatures,
+    H,
+    hidden,
+    weight,
+    bias: check.optionalFloats("bias", "[V]", args.bias, V),
+    logitScale: check.positive("logitScale", args.logitScale ?? 1),
+    softcap: args.softcap === undefined ? 0 : check.positive("softcap", args.softcap),
   };
 }
 
@@ -270,6 +314,34 @@ function nativeOps(name: string, kernels: Readonly<Record<string, NativeOp>>, po
         dlogits,
       });
       return dlogits;
+    },
+
+    linearLogprobs(args) {
+      const check = new Check("linearLogprobs");
+      const head = headFields(check, args, args.bias);
+      const lse = check.output("lse", "[T]", args.lse, head.T);
+      const logprobs = check.output("logprobs", "[N]", args.logprobs, head.N);
+      const entropy = check.requested("entropy", "[T]", args.entropy, head.T);
+      kernels["linear_logprobs"]({ ...head, portable, lse, logprobs, entropy });
+      return { lse, logprobs, ...(entropy && { entropy }) };
+    },
+
+    linearLogprobsBackward(args) {
+      const check = new Check("linearLogprobsBackward");
+      const head = headFields(check, args, args.bias ?? args.dbias);
+      if (args.dentropy !== undefined && args.entropy === undefined) check.fail("entropy [T] with dentropy", "none");
+      kernels["linear_logprobs_backward"]({
+        ...head,
+        portable,
+        lse: check.floats("lse", "[T]", args.lse, head.T),
+        logprobs: check.floats("logprobs", "[N]", args.logprobs, head.N),
+        entropy: check.optionalFloats("entropy", "[T]", args.entropy, head.T),
+        dlogprobs: check.floats("dlogprobs", "[N]", args.dlogprobs, head.N),
+        dentropy: check.optionalFloats("dentropy", "[T]", args.dentropy, head.T),
+        dhidden: check.optionalFloats("dhidden", "[T, H]", args.dhidden, head.hidden.length),
+        dweight: check.optionalFloats("dweight", "[V, H]", args.dweight, head.weight.length),
+        dbias: check.optionalFloats("dbias", "[V]", args.dbias, head.V),
+      });
     },
 
     scatterAdvantages(args) {

@@ -53,6 +53,53 @@ export interface LogprobsBackwardArguments extends LogprobsInputs {
   readonly dlogits?: Floats;
 }
 
+export interface LinearLogprobsInputs {
+  /** `[T, H]` */
+  readonly hidden: Floats;
+  /** `[V, H]` */
+  readonly weight: Floats;
+  /** `[V]` may hold −∞: masked vocabulary, unless there is a softcap */
+  readonly bias?: Floats;
+  /** `[T + 1]` position t predicts `targets[targetOffsets[t] … targetOffsets[t + 1])` */
+  readonly targetOffsets: Int32Array;
+  /** `[N]` token ids */
+  readonly targets: Int32Array;
+  /** Divides the logits, last; a number, or one per row `[T]`. Default 1. */
+  readonly temperature?: number | Floats;
+  /** Multiplies product and bias; default 1 */
+  readonly logitScale?: number;
+  /** Bounds the scaled logits: softcap · tanh(logit / softcap); default none */
+  readonly softcap?: number;
+}
+
+export interface LinearLogprobsArguments extends LinearLogprobsInputs, Partial<LogprobsOutputs> {
+  /** `[T]` nats; `true` allocates it */
+  readonly entropy?: Floats | true;
+}
+
+export interface LinearLogprobsResult extends LogprobsOutputs {
+  readonly entropy?: Floats;
+}
+
+export interface LinearLogprobsBackwardArguments extends LinearLogprobsInputs {
+  /** `[T]` of the forward */
+  readonly lse: Floats;
+  /** `[N]` of the forward */
+  readonly logprobs: Floats;
+  /** `[N]` */
+  readonly dlogprobs: Floats;
+  /** `[T]` needed with `dentropy` */
+  readonly entropy?: Floats;
+  /** `[T]` */
+  readonly dentropy?: Floats;
+  /** `[T, H]` overwritten */
+  readonly dhidden?: Floats;
+  /** `[V, H]` added to */
+  readonly dweight?: Floats;
+  /** `[V]` added to */
+  readonly dbias?: Floats;
+}
+
 export interface ScatterAdvantagesArguments {
   /** `[S, 2]` Σ positive, Σ negative */
   readonly stepCredits: Floats;
@@ -258,6 +305,13 @@ export interface Ops {
   logprobs(args: LogprobsArguments): LogprobsResult;
   /** Gives `dlogits [T, V]`; rows without targets are zero. */
   logprobsBackward(args: LogprobsBackwardArguments): Floats;
+  /**
+   * `logprobs` of the logits of a linear head, `hidden [T, H]` · `weight [V, H]`ᵀ + `bias [V]`, scaled and capped; the logits
+   * `[T, V]` are never held. Only rows with targets are multiplied.
+   */
+  linearLogprobs(args: LinearLogprobsArguments): LinearLogprobsResult;
+  /** Writes `dhidden`, adds to `dweight` and `dbias`; any of them may be left out. The logits are computed again. */
+  linearLogprobsBackward(args: LinearLogprobsBackwardArguments): void;
   /** Gives `advantages [N, 2]`. */
   scatterAdvantages(args: ScatterAdvantagesArguments): Floats;
   /** Gives `dstepCredits [S, 2]`. */

@@ -8,6 +8,7 @@ import type { Ops } from "./ops.ts";
 import type { Round } from "./reference/arithmetic.ts";
 import { identity } from "./reference/arithmetic.ts";
 import { attentionReference } from "./reference/attention.ts";
+import { linearLogprobsReference } from "./reference/linear-logprobs.ts";
 import { logprobsReference } from "./reference/logprobs.ts";
 import { lossReference } from "./reference/loss.ts";
 import { modelReference } from "./reference/model.ts";
@@ -28,6 +29,7 @@ export function reference(round: Round = identity): Ops {
     allocate: (length) => new Float64Array(length),
 
     ...logprobsReference(round),
+    ...linearLogprobsReference(round),
     ...lossReference(round),
     ...updateReference(round),
     ...optimizerReference(round),

@@ -9,6 +9,12 @@ const rows = {
   targetOffsets: Int32Array.of(0, 1, 2),
   targets: Int32Array.of(0, 2),
 };
+const head = {
+  hidden: new Float32Array(8),
+  weight: new Float32Array(12),
+  targetOffsets: Int32Array.of(0, 1, 2),
+  targets: Int32Array.of(0, 2),
+};
 const loss = {
   logprobs: new Float32Array(2),
   oldLogprobs: new Float32Array(2),
@@ -120,6 +126,42 @@ const cases: readonly {
       }),
     error: RangeError,
     message: "logprobsBackward: expected entropy [T] with dentropy, received none",
+  },
+  {
+    name: "a head whose weight does not fit the hidden states",
+    call: () => ops.linearLogprobs({ ...head, weight: new Float32Array(10) }),
+    error: RangeError,
+    message: "linearLogprobs: expected the length of weight [V, H] to be a multiple of 4, received 10",
+  },
+  {
+    name: "an id beyond the head's vocabulary",
+    call: () => ops.linearLogprobs({ ...head, targets: Int32Array.of(0, 3) }),
+    error: RangeError,
+    message: "linearLogprobs: expected targets [N] in 0 … 2, received 3 at index 1",
+  },
+  {
+    name: "a bias of another vocabulary",
+    call: () => ops.linearLogprobs({ ...head, bias: new Float32Array(4) }),
+    error: RangeError,
+    message: "linearLogprobs: expected bias [V] to be a Float32Array of length 3, received a Float32Array of length 4",
+  },
+  {
+    name: "a softcap of 0",
+    call: () => ops.linearLogprobs({ ...head, softcap: 0 }),
+    error: RangeError,
+    message: "linearLogprobs: expected softcap to be a positive number, received number 0",
+  },
+  {
+    name: "the gradient of a head without its log-probabilities",
+    call: () =>
+      ops.linearLogprobsBackward({
+        ...head,
+        lse: new Float32Array(2),
+        logprobs: wrong(undefined),
+        dlogprobs: new Float32Array(2),
+      }),
+    error: TypeError,
+    message: "linearLogprobsBackward: expected logprobs [N] to be a Float32Array of length 2, received undefined",
   },
   {
     name: "a credit row that does not exist",

@@ -4,6 +4,7 @@
  */
 
 import { attentionCases } from "./cases/attention.ts";
+import { linearLogprobsCases } from "./cases/linear-logprobs.ts";
 import { logprobsCases } from "./cases/logprobs.ts";
 import { lossCases } from "./cases/loss.ts";
 import { modelCases } from "./cases/model.ts";
@@ -16,6 +17,7 @@ export type { OpCase } from "./cases/op-case.ts";
 
 export const cases: readonly OpCase[] = [
   ...logprobsCases(),
+  ...linearLogprobsCases(),
   ...lossCases(),
   ...updateCases(),
   ...optimizerCases(),

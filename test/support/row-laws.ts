@@ -2,6 +2,7 @@ import type { Ops } from "../../src/ops/ops.ts";
 import { reference } from "../../src/ops/reference.ts";
 import { randomArrays } from "./arrays.ts";
 import { decodeInputs, forests, subtreeEnds } from "./cases/attention.ts";
+import { headRows } from "./cases/linear-logprobs.ts";
 import { lossArguments } from "./cases/loss.ts";
 import type { Outcome } from "./cases/op-case.ts";
 import { offsetsOf } from "./cases/op-case.ts";
@@ -39,6 +40,7 @@ const out = (length: number) => new Float32Array(length);
 
 export const rowLaws: readonly RowLaw[] = [
   ...[33, 5000].flatMap(logitsLaws),
+  ...headLaws(),
   lossLaw(),
   sequenceLaw(),
   sampleLaw(),
@@ -102,6 +104,46 @@ function logitsLaws(V: number): RowLaw[] {
       },
     ),
   ];
+}
+
+function headLaws(): RowLaw[] {
+  const T = 20;
+  return [
+    [70, 33],
+    [5, 4200],
+  ].flatMap(([H, V]) => {
+    const counts = Array.from({ length: T }, (_, t) => t % 4);
+    const head = headRows("laws", [H, V], { counts, bias: (bias) => bias.fill(-Infinity, 0, 3), softcap: 20 });
+    const { hidden, targetOffsets: offsets, targets, ...shared } = head;
+    const draw = randomArrays(H);
+    const [dlogprobs, dentropy] = [draw.normals(offsets[T]), draw.normals(T)];
+    const saved = reference().linearLogprobs({ ...head, entropy: true });
+    const [lse, logprobs, entropy] = [saved.lse, saved.logprobs, saved.entropy!].map((all) => Float32Array.from(all));
+    const part = (first: number, last: number) => ({
+      ...shared,
+      hidden: hidden.subarray(first * H, last * H),
+      targetOffsets: offsets.slice(first, last + 1).map((offset) => offset - offsets[first]),
+      targets: targets.subarray(offsets[first], offsets[last]),
+    });
+    return [
+      law(`linearLogprobs, V = ${V}`, T, { lse: 1, logprobs: offsets, entropy: 1 }, (ops, first, last) => ({
+        ...ops.linearLogprobs({ ...part(first, last), entropy: true }),
+      })),
+      law(`linearLogprobsBackward, V = ${V}`, T, { dhidden: H }, (ops, first, last) => {
+        const dhidden = out((last - first) * H);
+        ops.linearLogprobsBackward({
+          ...part(first, last),
+          lse: lse.subarray(first, last),
+          logprobs: logprobs.subarray(offsets[first], offsets[last]),
+          entropy: entropy.subarray(first, last),
+          dlogprobs: dlogprobs.subarray(offsets[first], offsets[last]),
+          dentropy: dentropy.subarray(first, last),
+          dhidden,
+        });
+        return { dhidden };
+      }),
+    ];
+  });
 }
 
 function targetsOf(loss: ReturnType<typeof lossArguments>, first: number, last: number) {
