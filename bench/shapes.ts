@@ -14,6 +14,17 @@ export const heads: readonly Head[] = [
   { name: "llama-2", rows: 1024, vocabulary: 32000 },
 ];
 
+/** A head with the hidden states that it reads. */
+export interface FusedHead extends Head {
+  /** H */
+  readonly hidden: number;
+}
+
+export const fusedHeads: readonly FusedHead[] = [
+  { name: "qwen2.5-0.5b", rows: 512, vocabulary: 151936, hidden: 896 },
+  { name: "small", rows: 2048, vocabulary: 32000, hidden: 64 },
+];
+
 /** Rows of a decoding batch. */
 export const decodingHead: Head = { name: "llama-2-decode", rows: 256, vocabulary: 32000 };
 

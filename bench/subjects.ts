@@ -3,6 +3,7 @@
 import { attentionBench } from "./attention.bench.ts";
 import type { Subject } from "./harness.ts";
 import { linearBench } from "./linear.bench.ts";
+import { linearLogprobsBench } from "./linear-logprobs.bench.ts";
 import { logprobsBench } from "./logprobs.bench.ts";
 import { modelBench } from "./model.bench.ts";
 import { optimizerBench } from "./optimizer.bench.ts";
@@ -13,6 +14,7 @@ import { trainStepBench } from "./train-step.bench.ts";
 
 export const allSubjects: readonly Subject[] = [
   ...logprobsBench,
+  ...linearLogprobsBench,
   ...policyUpdateBench,
   ...policyLossBench,
   ...optimizerBench,
