@@ -11,8 +11,10 @@
       "native/cpu/logprobs.cpp",
       "native/cpu/model.cpp",
       "native/cpu/policy_loss.cpp",
+      "native/cpu/policy_loss_family.cpp",
       "native/cpu/sample.cpp",
-      "native/cpu/table.cpp"
+      "native/cpu/table.cpp",
+      "native/cpu/value_loss.cpp"
     ]
   },
   "target_defaults": {

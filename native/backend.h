@@ -31,6 +31,14 @@ typedef void* ScStream;
   X(kl, KlArgs)                                                 \
   X(policy_loss_clip, PolicyLossArgs)                           \
   X(policy_loss_sequence_clip, PolicyLossSequenceArgs)          \
+  X(policy_loss_gspo_token, PolicyLossGspoTokenArgs)            \
+  X(policy_loss_cispo, PolicyLossCispoArgs)                     \
+  X(policy_loss_sapo, PolicyLossSapoArgs)                       \
+  X(policy_loss_reinforce, PolicyLossReinforceArgs)             \
+  X(policy_loss_dppo_tv, PolicyLossDppoArgs)                    \
+  X(policy_loss_dppo_kl, PolicyLossDppoArgs)                    \
+  X(policy_loss_gmpo, PolicyLossGmpoArgs)                       \
+  X(value_loss, ValueLossArgs)                                  \
   X(policy_update_clip, PolicyUpdateArgs)                       \
   X(grad_norm, GradNormArgs)                                    \
   X(adamw, AdamwArgs)                                           \

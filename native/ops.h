@@ -216,7 +216,7 @@ enum ScLossMetric : int32_t {
   kMetricLoss = 0,     // Σ of the weighted loss: the number that is minimised
   kMetricCount,        // targets with weight ≠ 0
   kMetricClipped,      // the clipped branch is the larger loss
-  kMetricClippedLow,   // min(ratio, delta) < 1 − eps_low and A < 0
+  kMetricClippedLow,   // min(ratio, delta) < 1 − eps_low and A < 0; of another form as it says
   kMetricClippedHigh,  // min(ratio, delta) > 1 + eps_high and A > 0
   kMetricClippedDual,  // the dual clip bounds the loss
   kMetricNegLogRatio,  // Σ −log ratio                     (its mean is the k1 estimate of KL(old ‖ new))
@@ -228,11 +228,11 @@ enum ScLossMetric : int32_t {
   kLossMetrics
 };
 
-// policy_loss_clip — the clipped surrogate and its gradient, per target.
+// What every policy loss takes per target, and writes. With l[n] the surrogate of target n and x[n] its log ratio,
 //
 //   x     = logprobs − old_logprobs, clamped to ± log_ratio_clamp          ratio = exp(x)
-//   l(A)  = max(−A min(ratio, delta), −A clip(ratio, 1 − eps_low, 1 + eps_high));   A < 0:  l = min(l, −dual_clip · A)
-//   loss  = Σ_n weights[n] ( multipliers[n] ( l(A⁺[n]) + l(A⁻[n]) ) + kl_coef · kl[n] · (kl_times_ratio ? ratio : 1) )
+//   l[n]  = l(A⁺[n]) + l(A⁻[n])
+//   loss  = Σ_n weights[n] ( multipliers[n] l[n] + kl_coef · kl[n] · (kl_times_ratio ? ratio : 1) )
 //   dlogprobs[n] = ∂loss/∂logprobs[n];   old, reference, advantages, weights and multipliers are constants
 //
 //   logprobs, old_logprobs [N] f32 in
@@ -244,18 +244,13 @@ enum ScLossMetric : int32_t {
 //   ratios        [N]      f32   out   opt; 0 where absent
 //   metrics       [kLossMetrics] f64 out
 //
-// Numerics   branches on the clip decision: never 0 · ∞. Finite for |x| up to 1e4 as long as the selected branch is; the
-//            unbounded branch (A < 0 without dual clip or delta) saturates at the largest float.
-// Order      partial sums of fixed blocks of targets, added in order.
-// Source     Schulman et al. 2017, arXiv:1707.06347, eq. 7; two bounds: arXiv:2503.14476; dual clip: arXiv:1912.09729.
-struct PolicyLossArgs {
+// Numerics   branches on decisions: never 0 · ∞. Ratios, losses and slopes saturate at the largest float, so everything is
+//            finite for |x| and |logprobs| up to 1e4.
+// Order      partial sums of fixed blocks of targets (of one sequence, where there are sequences), added in order.
+struct PolicyLossTargets {
   int64_t N;
   int32_t kl_kind;
   int32_t kl_times_ratio;
-  float eps_low;
-  float eps_high;
-  float delta;            // +∞: none
-  float dual_clip;        // +∞: none
   float log_ratio_clamp;  // +∞: none
   float kl_coef;
   float kl_log_ratio_clamp;
@@ -271,6 +266,20 @@ struct PolicyLossArgs {
   double* metrics;
 };
 
+// policy_loss_clip — the clipped surrogate and its gradient, per target.
+//
+//   l(A)  = max(−A min(ratio, delta), −A clip(ratio, 1 − eps_low, 1 + eps_high));   A < 0:  l = min(l, −dual_clip · A)
+//
+// Numerics   the unbounded branch (A < 0 without dual clip or delta) saturates at the largest float.
+// Source     Schulman et al. 2017, arXiv:1707.06347, eq. 7; two bounds: arXiv:2503.14476; dual clip: arXiv:1912.09729.
+struct PolicyLossArgs {
+  float eps_low;
+  float eps_high;
+  float delta;      // +∞: none
+  float dual_clip;  // +∞: none
+  PolicyLossTargets targets;
+};
+
 // policy_loss_sequence_clip — the same with one ratio per sequence (the length-normalised sequence ratio).
 //
 //   x[b] = Σ_{n in b} x[n] / (number of targets of b with weight ≠ 0);  ratio[b] = exp(x[b]) is that of all its targets,
@@ -283,6 +292,110 @@ struct PolicyLossSequenceArgs {
   int64_t B;
   const int32_t* sequence_offsets;
   PolicyLossArgs loss;
+};
+
+// policy_loss_gspo_token — the clipped surrogate with the value of the sequence ratio and the gradient of the token's own.
+//
+//   x[b] as in policy_loss_sequence_clip, at most sequence_log_ratio_max; the ratio of target n has the value exp(x[b]), and
+//   ∂ratio/∂logprobs[n] = ratio (0 where the bound holds x[b], or the clamp x[n]).
+//
+// The log-ratio metrics are of x[b].
+// Source     Zheng et al. 2025, arXiv:2507.18071, eq. 13 (GSPO-token).
+struct PolicyLossGspoTokenArgs {
+  int64_t B;
+  const int32_t* sequence_offsets;
+  float sequence_log_ratio_max;  // +∞: none
+  PolicyLossArgs loss;
+};
+
+// policy_loss_cispo — REINFORCE weighted by the clipped ratio, which is constant: no target loses its gradient.
+//
+//   l(A) = −c A logprob,  c = clip(ratio, ratio_min, ratio_max) without gradient
+//
+// Metrics    kMetricClipped: ratio outside the bounds; Low: ratio < ratio_min and A < 0; High: ratio > ratio_max and A > 0.
+// Source     MiniMax 2025, arXiv:2506.13585, eq. 4.
+struct PolicyLossCispoArgs {
+  float ratio_min;
+  float ratio_max;  // ≥ 1; +∞: none
+  PolicyLossTargets targets;
+};
+
+// policy_loss_sapo — a soft gate in place of the clip.
+//
+//   l(A) = −(4 / tau) σ(tau (ratio − 1)) A,   tau = A > 0 ? tau_positive : tau_negative
+//   ∂l/∂x = −4 σ (1 − σ) ratio A              (−A at ratio 1)
+//
+// Source     Gao et al. 2025, arXiv:2511.20347 (SAPO).
+struct PolicyLossSapoArgs {
+  float tau_positive;
+  float tau_negative;
+  PolicyLossTargets targets;
+};
+
+// policy_loss_reinforce — l(A) = −A logprob. The old log-probs reach metrics, ratios and kl_times_ratio alone.
+// Source     Williams 1992.
+struct PolicyLossReinforceArgs {
+  PolicyLossTargets targets;
+};
+
+// policy_loss_dppo_tv, policy_loss_dppo_kl — REINFORCE weighted by the ratio, dropped where the probability of the sampled
+// token has moved too far in the direction that A asks for. p = exp(logprob), q = exp(old_logprob):
+//
+//   l(A) = −c A logprob keep(A),   c = min(ratio, ratio_cap) without gradient
+//   tv   keep(A) = A > 0 ? p − q ≤ eps_high : p − q ≥ −eps_low
+//   kl   keep(A) = A > 0 ? d ≤ eps_high or p ≤ q : d ≤ eps_low or p ≥ q,
+//        d = q (old_logprob − logprob) + (1 − q) log((1 − q + 1e−8) / (1 − p + 1e−8))
+//
+// Metrics    kMetricClipped: dropped on a side with A ≠ 0; Low, High: those of A < 0, A > 0; Dual: ratio > ratio_cap and kept.
+// Numerics   1 − p is −expm1(logprob): it does not cancel for confident tokens.
+// Source     Qi et al. 2026, "Rethinking the trust region in LLM reinforcement learning" (DPPO).
+struct PolicyLossDppoArgs {
+  float eps_low;
+  float eps_high;
+  float ratio_cap;  // +∞: none
+  PolicyLossTargets targets;
+};
+
+// policy_loss_gmpo — the geometric mean of the token ratios of a sequence, each clipped in the log.
+//
+//   A[n] = A⁺[n] + A⁻[n]: one advantage per target, because the clip belongs to the sequence
+//   y[n] = A > 0 ? min(x[n], eps_high) : A < 0 ? max(x[n], −eps_low) : 0
+//   l[n] = −mean_b(A) exp(mean_b(y)) for every target of b: means over its targets with weight ≠ 0
+//
+// Weights that are constant in a sequence and add up to 1/B over it give the mean over sequences. The gradient goes through
+// the means to every y[n] that no bound holds. eps_low, eps_high are bounds of the log ratio.
+//
+// Metrics    kMetricClipped: a bound holds y[n]; Low: x[n] outside [−eps_low, eps_high] and A < 0; High: the same and A > 0.
+//            Ratios and log-ratio metrics are those of x[n].
+// Source     Zhao et al. 2025, arXiv:2507.20673.
+struct PolicyLossGmpoArgs {
+  int64_t B;
+  const int32_t* sequence_offsets;
+  float eps_low;
+  float eps_high;
+  PolicyLossTargets targets;
+};
+
+// What value_loss sums, in f64, over the targets whose weight is not 0.
+enum ScValueLossMetric : int32_t { kValueLoss = 0, kValueCount, kValueClipped, kValueLossMetrics };
+
+// value_loss — squared error of a value head, clipped around the values before the update.
+//
+//   loss = ½ Σ_n weights[n] max((v − R)², (clamp(v, old − clip, old + clip) − R)²);   clip = +∞: the plain squared error
+//   dvalues[n] = ∂loss/∂values[n]; on equality that of the plain error
+//
+//   values [N] f32 in · old_values [N] f32 in, opt: needed where clip < ∞ · returns, weights [N] f32 in, weight 0: absent
+//   dvalues [N] f32 out · metrics [kValueLossMetrics] f64 out; kValueClipped: the clipped error is the larger one
+// Source     Schulman et al., the reference implementation of PPO.
+struct ValueLossArgs {
+  int64_t N;
+  float clip;
+  const float* values;
+  const float* old_values;
+  const float* returns;
+  const float* weights;
+  float* dvalues;
+  double* metrics;
 };
 
 // policy_update_clip — logits to dlogits in one pass: logprobs, policy_loss_clip and logprobs_backward fused.

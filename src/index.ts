@@ -7,6 +7,7 @@ export * from "./ops/index.ts";
 export * from "./normaliser.ts";
 export * from "./advantages/index.ts";
 export * from "./corrections.ts";
+export * from "./surrogate-masks.ts";
 export type { ForwardPass, Parameter, Policy, SamplingOptions } from "./policy.ts";
 export { TablePolicy } from "./policies/table.ts";
 export type { TableOptions } from "./policies/table.ts";

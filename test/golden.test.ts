@@ -115,16 +115,16 @@ describe("a comparison", () => {
 
   it("is not made where an op, a surrogate, an estimator or an option is unknown", () => {
     const reasons = [
-      { ...vector, op: "value_loss" },
-      { ...vector, options: { ...vector.options, surrogate: "sapo" } },
+      { ...vector, op: "tea_leaves" },
+      { ...vector, options: { ...vector.options, surrogate: "vespo" } },
       { ...vector, options: { ...vector.options, aggregation: "median" } },
       { ...vector, options: { ...vector.options, jitter: 0.5 } },
       { ...named("adv_verl_rloo_vec"), options: { estimator: "lottery" } },
     ].map((changed) => runGolden(changed, reference()));
     expect(reasons.map(({ status }) => status)).toEqual(Array(5).fill("unsupported"));
     expect(reasons.map(({ reason }) => reason)).toEqual([
-      "value_loss",
-      "policy_loss/sapo",
+      "tea_leaves",
+      "policy_loss/vespo",
       "aggregation/median",
       "policy_loss/option jitter",
       "advantage/lottery",

@@ -5,16 +5,12 @@ namespace {
 // Field lists are written with member pointers' offsets; a record is standard layout, so offsetof is defined.
 using K = Kind;
 
-std::vector<Field> loss_fields(size_t base, bool with_logprobs) {
-#define AT(member) static_cast<uint32_t>(base + offsetof(PolicyLossArgs, member))
+std::vector<Field> target_fields(size_t base, bool with_logprobs) {
+#define AT(member) static_cast<uint32_t>(base + offsetof(PolicyLossTargets, member))
   std::vector<Field> fields = {
       {"N", K::kInt64, false, AT(N)},
       {"klKind", K::kInt32, false, AT(kl_kind)},
       {"klTimesRatio", K::kInt32, false, AT(kl_times_ratio)},
-      {"epsLow", K::kFloat, false, AT(eps_low)},
-      {"epsHigh", K::kFloat, false, AT(eps_high)},
-      {"delta", K::kFloat, false, AT(delta)},
-      {"dualClip", K::kFloat, false, AT(dual_clip)},
       {"logRatioClamp", K::kFloat, false, AT(log_ratio_clamp)},
       {"klCoefficient", K::kFloat, false, AT(kl_coef)},
       {"klLogRatioClamp", K::kFloat, false, AT(kl_log_ratio_clamp)},
@@ -36,6 +32,16 @@ std::vector<Field> loss_fields(size_t base, bool with_logprobs) {
 std::vector<Field> with(std::vector<Field> fields, const std::vector<Field>& more) {
   fields.insert(fields.end(), more.begin(), more.end());
   return fields;
+}
+
+std::vector<Field> loss_fields(size_t base, bool with_logprobs) {
+#define AT(member) static_cast<uint32_t>(base + offsetof(PolicyLossArgs, member))
+  return with({{"epsLow", K::kFloat, false, AT(eps_low)},
+               {"epsHigh", K::kFloat, false, AT(eps_high)},
+               {"delta", K::kFloat, false, AT(delta)},
+               {"dualClip", K::kFloat, false, AT(dual_clip)}},
+              target_fields(base + offsetof(PolicyLossArgs, targets), with_logprobs));
+#undef AT
 }
 
 }  // namespace
@@ -165,6 +171,61 @@ const std::vector<OpEntry>& op_entries() {
       table->push_back({OP(policy_loss_sequence_clip),
                         with({{"B", K::kInt64, false, AT(B)}, {"sequenceOffsets", K::kInts, false, AT(sequence_offsets)}},
                              loss_fields(offsetof(Record, loss), true))});
+    }
+    {
+      using Record = PolicyLossGspoTokenArgs;
+      table->push_back(
+          {OP(policy_loss_gspo_token), with({{"B", K::kInt64, false, AT(B)},
+                                             {"sequenceOffsets", K::kInts, false, AT(sequence_offsets)},
+                                             {"sequenceLogRatioMax", K::kFloat, false, AT(sequence_log_ratio_max)}},
+                                            loss_fields(offsetof(Record, loss), true))});
+    }
+    {
+      using Record = PolicyLossCispoArgs;
+      table->push_back({OP(policy_loss_cispo),
+                        with({{"ratioMin", K::kFloat, false, AT(ratio_min)}, {"ratioMax", K::kFloat, false, AT(ratio_max)}},
+                             target_fields(offsetof(Record, targets), true))});
+    }
+    {
+      using Record = PolicyLossSapoArgs;
+      table->push_back({OP(policy_loss_sapo), with({{"tauPositive", K::kFloat, false, AT(tau_positive)},
+                                                    {"tauNegative", K::kFloat, false, AT(tau_negative)}},
+                                                   target_fields(offsetof(Record, targets), true))});
+    }
+    {
+      using Record = PolicyLossReinforceArgs;
+      table->push_back({OP(policy_loss_reinforce), target_fields(offsetof(Record, targets), true)});
+    }
+    {
+      using Record = PolicyLossDppoArgs;
+      table->push_back({OP(policy_loss_dppo_tv), with({{"epsLow", K::kFloat, false, AT(eps_low)},
+                                                       {"epsHigh", K::kFloat, false, AT(eps_high)},
+                                                       {"ratioCap", K::kFloat, false, AT(ratio_cap)}},
+                                                      target_fields(offsetof(Record, targets), true))});
+      table->push_back({OP(policy_loss_dppo_kl), with({{"epsLow", K::kFloat, false, AT(eps_low)},
+                                                       {"epsHigh", K::kFloat, false, AT(eps_high)},
+                                                       {"ratioCap", K::kFloat, false, AT(ratio_cap)}},
+                                                      target_fields(offsetof(Record, targets), true))});
+    }
+    {
+      using Record = PolicyLossGmpoArgs;
+      table->push_back({OP(policy_loss_gmpo), with({{"B", K::kInt64, false, AT(B)},
+                                                    {"sequenceOffsets", K::kInts, false, AT(sequence_offsets)},
+                                                    {"epsLow", K::kFloat, false, AT(eps_low)},
+                                                    {"epsHigh", K::kFloat, false, AT(eps_high)}},
+                                                   target_fields(offsetof(Record, targets), true))});
+    }
+    {
+      using Record = ValueLossArgs;
+      table->push_back({OP(value_loss),
+                        {{"N", K::kInt64, false, AT(N)},
+                         {"clip", K::kFloat, false, AT(clip)},
+                         {"values", K::kFloats, false, AT(values)},
+                         {"oldValues", K::kFloats, true, AT(old_values)},
+                         {"returns", K::kFloats, false, AT(returns)},
+                         {"weights", K::kFloats, false, AT(weights)},
+                         {"dvalues", K::kFloats, false, AT(dvalues)},
+                         {"metrics", K::kDoubles, false, AT(metrics)}}});
     }
     {
       using Record = PolicyUpdateArgs;

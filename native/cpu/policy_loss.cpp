@@ -5,40 +5,9 @@
 #include <stdlib.h>
 
 #include "cpu.h"
-#include "parallel.h"
 #include "softmax_row.h"
 
 namespace SC_ISA {
-
-namespace {
-
-// Targets per partial sum: fixed, so that the metrics do not depend on the threads.
-constexpr int64_t kTargetBlock = 4096;
-
-int32_t out_of_memory(ScError* error, const char* op) {
-  error->code = 1;
-  strncpy(error->text, op, sizeof error->text - 1);
-  return 1;
-}
-
-// Runs body(chunk, sums) for every chunk and adds the partial sums in order.
-template <class Body>
-int32_t with_loss_sums(int64_t chunks, double* metrics, ScError* error, const char* op, const Body& body) {
-  LossSums all;
-  clear(&all);
-  LossSums* partial = static_cast<LossSums*>(malloc(sizeof(LossSums) * static_cast<size_t>(chunks > 0 ? chunks : 1)));
-  if (!partial) return out_of_memory(error, op);
-  parallel_chunks(chunks, [&](int64_t chunk) {
-    clear(partial + chunk);
-    body(chunk, partial + chunk);
-  });
-  for (int64_t chunk = 0; chunk < chunks; ++chunk) add(&all, partial[chunk]);
-  free(partial);
-  memcpy(metrics, all.of, sizeof all.of);
-  return 0;
-}
-
-}  // namespace
 
 int32_t scatter_advantages(const ScatterAdvantagesArgs* args, ScStream, ScError*) {
   parallel_blocks(args->N, 65536, [&](int64_t begin, int64_t end) {
@@ -78,47 +47,30 @@ int32_t kl(const KlArgs* args, ScStream, ScError*) {
 }
 
 int32_t policy_loss_clip(const PolicyLossArgs* args, ScStream, ScError* error) {
-  const int64_t chunks = (args->N + kTargetBlock - 1) / kTargetBlock;
-  return with_loss_sums(chunks, args->metrics, error, "policy_loss_clip: no memory for the partial sums",
-                        [&](int64_t chunk, LossSums* sums) {
-                          const int64_t begin = chunk * kTargetBlock;
-                          const int64_t end = begin + kTargetBlock < args->N ? begin + kTargetBlock : args->N;
-                          for (int64_t n = begin; n < end; ++n)
-                            args->dlogprobs[n] = clip_loss_target(*args, args->logprobs[n], n, sums);
-                        });
+  return loss_of_targets(args->targets, ClipForm{*args}, error, "policy_loss_clip: no memory for the partial sums");
 }
 
 int32_t policy_loss_sequence_clip(const PolicyLossSequenceArgs* sequence_args, ScStream, ScError* error) {
-  const PolicyLossArgs& args = sequence_args->loss;
+  const PolicyLossTargets& args = sequence_args->loss.targets;
+  const ClipForm form = {sequence_args->loss};
   return with_loss_sums(
       sequence_args->B, args.metrics, error, "policy_loss_sequence_clip: no memory for the partial sums",
       [&](int64_t b, LossSums* sums) {
         const int64_t first = sequence_args->sequence_offsets[b], last = sequence_args->sequence_offsets[b + 1];
-        double sum = 0.0;
-        int64_t present = 0;
-        for (int64_t n = first; n < last; ++n) {
-          if (args.weights[n] == 0.0f) continue;
-          bool inside;
-          sum += static_cast<double>(clamped_log_ratio(args, args.logprobs[n], n, &inside));
-          present++;
-        }
-        const float x = present > 0 ? static_cast<float>(sum / static_cast<double>(present)) : 0.0f;
-        const float ratio = at_most_max(expf(x));
+        int64_t present;
+        const float x = mean_log_ratio(args, first, last, &present);
         double shared_slope = 0.0;  // ∂loss/∂x: what every target of the sequence receives 1/present of
         for (int64_t n = first; n < last; ++n) {
           const float weight = args.weights[n];
+          const Target target = at_log_ratio(args, args.logprobs[n], n, x, true);
           args.dlogprobs[n] = 0.0f;
-          if (args.ratios) args.ratios[n] = weight == 0.0f ? 0.0f : ratio;
+          if (args.ratios) args.ratios[n] = weight == 0.0f ? 0.0f : target.ratio;
           if (weight == 0.0f) continue;
-          Value loss = surrogate(args, args.advantages + 2 * n, x, ratio, sums);
-          if (args.multipliers) {
-            const float multiplier = args.multipliers[n];
-            loss = multiplier == 0.0f ? Value{0.0f, 0.0f} : Value{multiplier * loss.value, multiplier * loss.slope};
-          }
+          Value loss = surrogate(args, form, target, n, sums);
           if (args.kl_kind != kKlNone) {
             const Value kl =
                 kl_term(args.kl_kind, args.logprobs[n], args.ref_logprobs[n], args.kl_log_ratio_clamp, args.kl_value_clamp);
-            const float times = args.kl_times_ratio ? ratio : 1.0f;
+            const float times = args.kl_times_ratio ? target.ratio : 1.0f;
             sums->of[kMetricKl] += static_cast<double>(times * kl.value);
             loss.value += args.kl_coef * times * kl.value;
             if (args.kl_times_ratio) loss.slope += args.kl_coef * times * kl.value;
@@ -138,6 +90,7 @@ int32_t policy_loss_sequence_clip(const PolicyLossSequenceArgs* sequence_args, S
 }
 
 int32_t policy_update_clip(const PolicyUpdateArgs* args, ScStream, ScError* error) {
+  const PolicyLossTargets& targets = args->loss.targets;
   const float* logits = static_cast<const float*>(args->logits);
   float* dlogits = static_cast<float*>(args->dlogits);
   const int64_t V = args->V;
@@ -162,15 +115,15 @@ int32_t policy_update_clip(const PolicyUpdateArgs* args, ScStream, ScError* erro
       if (args->entropy) args->entropy[t] = entropy;
       for (int64_t n = first; n < last; ++n) {
         args->logprobs[n] = row_logprob(row_sums, row[args->targets[n]], scale);
-        args->loss.dlogprobs[n] = clip_loss_target(args->loss, args->logprobs[n], n, sums);
+        targets.dlogprobs[n] = loss_target(targets, ClipForm{args->loss}, args->logprobs[n], n, sums);
       }
       const float entropy_weight = args->entropy_weights ? args->entropy_weights[t] : 0.0f;
       if (entropy_weight != 0.0f) sums->of[kMetricLoss] -= static_cast<double>(entropy_weight) * static_cast<double>(entropy);
-      row_gradient(row, V, scale, row_sums.top, row_sums.log_total(), args->targets + first, args->loss.dlogprobs + first,
+      row_gradient(row, V, scale, row_sums.top, row_sums.log_total(), args->targets + first, targets.dlogprobs + first,
                    last - first, -entropy_weight, entropy, out);
     }
   };
-  return with_loss_sums(chunks, args->loss.metrics, error, "policy_update_clip: no memory for the partial sums", update_rows);
+  return with_loss_sums(chunks, targets.metrics, error, "policy_update_clip: no memory for the partial sums", update_rows);
 }
 
 }  // namespace SC_ISA

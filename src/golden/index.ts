@@ -10,6 +10,7 @@ import { computeLinearLogprob } from "./linear-logprob.ts";
 import { computeLogprob } from "./logprob.ts";
 import { computePolicyLoss } from "./policy-loss.ts";
 import { computeStepScatter } from "./step-scatter.ts";
+import { computeValueLoss } from "./value-loss.ts";
 import { UnsupportedVector, type Computed, type GoldenVector, type Precision } from "./vector.ts";
 
 export { readVector, UnsupportedVector, type GoldenVector, type Precision } from "./vector.ts";
@@ -31,6 +32,7 @@ const kAdapters: ReadonlyMap<string, Adapter> = new Map([
   ["logprob", computeLogprob],
   ["linear_logprob", computeLinearLogprob],
   ["policy_loss", computePolicyLoss],
+  ["value_loss", computeValueLoss],
   ["kl", computeKl],
   ["aggregate", computeAggregate],
   ["advantage", computeAdvantage],

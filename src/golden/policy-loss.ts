@@ -1,14 +1,16 @@
 /**
- * Vectors of the clipped policy loss. The op computes the surrogate, its gradient and its metrics; aggregation and corrections
+ * Vectors of the policy losses. The op computes the surrogate, its gradient and its metrics; aggregation and corrections
  * are weights and multipliers per target, and the terms that peers normalise apart are further calls: a KL with weights of its
  * own, an entropy bonus, which is linear.
  */
-import type { Floats, KlOptions, Ops, PolicyLossArguments, PolicyLossMetrics, PolicyLossResult } from "../ops/ops.ts";
+import type { Floats, KlOptions, Ops, PolicyLossMetrics, ReinforceArguments } from "../ops/ops.ts";
 import { sequenceMeanTokenMean, tokenMean } from "../normaliser.ts";
+import { largestCovarianceMask } from "../surrogate-masks.ts";
 import { normaliserOf } from "./aggregation.ts";
 import { klOptions } from "./kl.ts";
 import { everyPosition, gather, layoutOf, spread, type Layout } from "./layout.ts";
 import { correctionsOf } from "./policy-loss-corrections.ts";
+import { surrogateOf, type Surrogate } from "./policy-loss-surrogates.ts";
 import {
   floats,
   optionalNumber,
@@ -27,7 +29,9 @@ const kOptions: ReadonlySet<string> = new Set([
   ...["constant", "loss_divisor", "prompt_boundaries", "microbatch", "kl_coef", "kl_estimator", "kl_times_ratio"],
   ...["kl_aggregation", "entropy_coef", "entropy_quantile", "is_weights_apply", "rollout_correction"],
   ...["off_policy_correction", "off_policy_defaults", "off_policy_mask_threshold"],
-  ...["clip_frac_aggregation", "peer_loss_type"],
+  ...["clip_frac_aggregation", "peer_loss_type", "tau_pos", "tau_neg", "ratio_cap", "dro_beta", "mask_low"],
+  ...["dppo_mask_low", "dppo_mask_high", "adv_tau", "kl_tau", "ipo_threshold"],
+  ...["clip_cov_ratio", "clip_cov_lb", "clip_cov_ub", "kl_cov_ratio", "ppo_kl_coef"],
 ]);
 
 /** One vector, laid out for one backend. */
@@ -36,9 +40,8 @@ interface Loss {
   readonly ops: Ops;
   readonly precision: Precision;
   readonly layout: Layout;
-  readonly args: PolicyLossArguments;
+  readonly surrogate: Surrogate;
   readonly entropyMask: Float64Array;
-  readonly perSequenceRatio: boolean;
 }
 
 /** A part of the objective: its value, and its gradient by position. */
@@ -49,19 +52,19 @@ interface Term {
 
 export function computePolicyLoss(vector: GoldenVector, ops: Ops, precision: Precision): Computed {
   const { options } = vector;
-  if (options["surrogate"] !== "ppo_clip") throw new UnsupportedVector(`policy_loss/${String(options["surrogate"])}`);
   for (const [name, value] of Object.entries(options)) {
     if (!kOptions.has(name) && value !== null && value !== false && value !== 0) {
       throw new UnsupportedVector(`policy_loss/option ${name}`);
     }
   }
   const loss = layOut(vector, ops, precision);
-  const result = clip(loss, loss.args, loss.layout.sequenceOffsets);
+  const result = loss.surrogate.run(loss.surrogate.args, loss.layout.sequenceOffsets);
   const kl = separateKl(loss);
   const bonus = entropyBonus(loss);
   const terms = [
     { loss: result.metrics.loss, gradient: spread(loss.layout, result.dlogprobs) },
     ...(kl ? [kl.term] : []),
+    ...(options["surrogate"] === "kl_cov" ? [covariancePenalty(loss)] : []),
   ];
   return {
     values: {
@@ -80,33 +83,40 @@ function layOut(vector: GoldenVector, ops: Ops, precision: Precision): Loss {
   const fromRollout = options["anchor"] === "rollout" || options["sequence_ratio_from_rollout"] === true;
   const { multipliers, entropyMask } = correctionsOf(vector, layout);
   const kl = klInLoss(vector);
-  const args = {
+  const clamp = options["log_ratio_clamp"] === "max10" ? undefined : optionalNumber(options, "log_ratio_clamp");
+  const shared = {
     logprobs: targets("logp"),
     oldLogprobs: targets(fromRollout ? "rollout_logp" : "old_logp"),
     advantages: targets("advantages"),
     weights: floats(precision, normaliserOf(options["aggregation"], options, layout).weights),
     multipliers: floats(precision, multipliers),
-    epsLow: requiredNumber(options, "eps_low"),
-    epsHigh: requiredNumber(options, "eps_high"),
     dlogprobs: floats(precision, multipliers),
-    ...present("delta", optionalNumber(options, "delta")),
-    ...present("dualClip", optionalNumber(options, "dual_clip")),
-    ...present("logRatioClamp", optionalNumber(options, "log_ratio_clamp")),
+    ...present("logRatioClamp", clamp),
     ...(kl === undefined ? {} : { kl, refLogprobs: targets("ref_logp") }),
   };
-  const level = options["ratio_level"];
-  if (level !== "token" && level !== "sequence")
-    throw new UnsupportedVector(`policy_loss/ratio_level ${String(level)}`);
-  return { vector, ops, precision, layout, args, entropyMask, perSequenceRatio: level === "sequence" };
+  const surrogate = surrogateOf(vector, layout, ops, precision, shared);
+  return { vector, ops, precision, layout, surrogate, entropyMask };
 }
 
-function clip(loss: Loss, args: PolicyLossArguments, sequenceOffsets: Int32Array): PolicyLossResult {
-  const { policyLoss } = loss.ops;
-  return loss.perSequenceRatio ? policyLoss.sequenceClip({ ...args, sequenceOffsets }) : policyLoss.clip(args);
+/** KL-Cov: coefficient · |log ratio| on the targets of the largest covariance, with the weights of the surrogate. */
+function covariancePenalty({ vector, ops, precision, layout, surrogate }: Loss): Term {
+  const { logprobs, oldLogprobs, advantages, weights } = surrogate.args;
+  const share = requiredNumber(vector.options, "kl_cov_ratio");
+  const coefficient = requiredNumber(vector.options, "ppo_kl_coef");
+  const scaled = largestCovarianceMask({ logprobs, advantages, share }).map((one, n) => coefficient * one * weights[n]);
+  const { kl, dlogprobs } = ops.kl({
+    estimator: "abs",
+    logprobs,
+    refLogprobs: oldLogprobs,
+    dkl: floats(precision, scaled),
+    kl: floats(precision, logprobs),
+    dlogprobs: floats(precision, logprobs),
+  });
+  return { loss: dot(scaled, kl), gradient: spread(layout, dlogprobs) };
 }
 
 /** The KL penalty that shares the weights of the surrogate. */
-function klInLoss(vector: GoldenVector): PolicyLossArguments["kl"] {
+function klInLoss(vector: GoldenVector): ReinforceArguments["kl"] {
   const { options } = vector;
   const coefficient = optionalNumber(options, "kl_coef") ?? 0;
   if (coefficient === 0 || klIsSeparate(vector)) return undefined;
@@ -189,10 +199,12 @@ type ClipShares = Pick<PolicyLossMetrics, "clipFraction" | "clipFractionLow" | "
 function clipMetrics(loss: Loss, metrics: PolicyLossMetrics): Record<string, number> {
   const { peer, options } = loss.vector;
   const overSequences =
-    options["clip_frac_aggregation"] === "seq_mean_token_mean" || (peer === "trl" && loss.perSequenceRatio);
+    options["clip_frac_aggregation"] === "seq_mean_token_mean" ||
+    (peer === "trl" && options["ratio_level"] === "sequence");
   const shares: ClipShares = overSequences ? meanOverSequences(loss) : metrics;
+  const { kept } = loss.surrogate;
   return {
-    clip_frac: shares.clipFraction,
+    clip_frac: kept === undefined ? shares.clipFraction : kept.filter((factor) => factor === 0).length / kept.length,
     clip_frac_low: shares.clipFractionLow,
     clip_frac_high: shares.clipFractionHigh,
     clip_frac_dual: shares.clipFractionDual,
@@ -200,26 +212,27 @@ function clipMetrics(loss: Loss, metrics: PolicyLossMetrics): Record<string, num
 }
 
 function meanOverSequences(loss: Loss): ClipShares {
-  const { layout, args, vector } = loss;
+  const { layout, surrogate, vector } = loss;
   const { sequenceOffsets } = layout;
   const mean = { clipFraction: 0, clipFractionLow: 0, clipFractionHigh: 0, clipFractionDual: 0 };
   const emptySequences = vector.options["empty_sequences"] === "excluded" ? "excluded" : "counted";
   const { denominators } = sequenceMeanTokenMean(sequenceOffsets, { emptySequences });
   for (let b = 0; b < layout.sequences; b++) {
     const length = sequenceOffsets[b + 1] - sequenceOffsets[b];
-    const { metrics } = clip(loss, sliced(args, sequenceOffsets[b], sequenceOffsets[b + 1]), Int32Array.of(0, length));
+    const slice = sliced(surrogate.args, sequenceOffsets[b], sequenceOffsets[b + 1]);
+    const { metrics } = surrogate.run(slice, Int32Array.of(0, length));
     for (const name of Object.keys(mean) as (keyof ClipShares)[])
       mean[name] += (metrics[name] * length) / denominators[b];
   }
   return mean;
 }
 
-function sliced(args: PolicyLossArguments, start: number, end: number): PolicyLossArguments {
+function sliced(args: ReinforceArguments, start: number, end: number): ReinforceArguments {
   const slices = Object.entries(args).map(([name, value]: [string, unknown]) => [
     name,
     value instanceof Float32Array || value instanceof Float64Array ? value.slice(start, end) : value,
   ]);
-  return Object.fromEntries(slices) as PolicyLossArguments;
+  return Object.fromEntries(slices) as ReinforceArguments;
 }
 
 function otherMetrics(
@@ -227,7 +240,8 @@ function otherMetrics(
   metrics: PolicyLossMetrics,
   separateKlMean: number | undefined,
 ): Record<string, number> {
-  const { vector, layout, precision, args } = loss;
+  const { vector, layout, precision } = loss;
+  const { args } = loss.surrogate;
   const { inputs } = vector;
   const overTargets = tokenMean(layout.sequenceOffsets).weights;
   const input = (name: string) => floats(precision, gather(layout, inputs[name], name));

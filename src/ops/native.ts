@@ -5,14 +5,19 @@ import { Check } from "./check.ts";
 import type {
   AttentionShape,
   ClipSettings,
+  DppoArguments,
   Floats,
   KlEstimator,
   KlOptions,
   LinearLogprobsInputs,
   LogprobsInputs,
+  LossSettings,
+  LossTargets,
   Ops,
   PolicyLossInputs,
   PolicyLossMetrics,
+  PolicyLossResult,
+  ReinforceArguments,
   RopeArguments,
   TreeAttentionArguments,
 } from "./ops.ts";
@@ -80,14 +85,10 @@ function klFields(check: Check, options: KlOptions): { kind: number; logRatioCla
   };
 }
 
-function clipFields(check: Check, settings: ClipSettings): Record<string, number> {
+function settingFields(check: Check, settings: LossSettings): Record<string, number> {
   const kl = settings.kl;
   const fields = kl === undefined ? { kind: 0, logRatioClamp: Infinity, valueClamp: Infinity } : klFields(check, kl);
   return {
-    epsLow: check.number("epsLow", settings.epsLow, "a number in 0 … 1", (x) => x >= 0 && x <= 1),
-    epsHigh: check.notNegative("epsHigh", settings.epsHigh),
-    delta: check.number("delta", settings.delta ?? Infinity, "a number > 0", (x) => x > 0),
-    dualClip: check.number("dualClip", settings.dualClip ?? Infinity, "a number > 1", (x) => x > 1),
     logRatioClamp: check.notNegative("logRatioClamp", settings.logRatioClamp ?? Infinity),
     klKind: fields.kind,
     klTimesRatio: kl?.timesRatio === true ? 1 : 0,
@@ -95,6 +96,15 @@ function clipFields(check: Check, settings: ClipSettings): Record<string, number
       kl === undefined ? 0 : check.number("kl.coefficient", kl.coefficient, "a finite number", Number.isFinite),
     klLogRatioClamp: fields.logRatioClamp,
     klValueClamp: fields.valueClamp,
+  };
+}
+
+function clipFields(check: Check, settings: ClipSettings): Record<string, number> {
+  return {
+    epsLow: check.number("epsLow", settings.epsLow, "a number in 0 … 1", (x) => x >= 0 && x <= 1),
+    epsHigh: check.notNegative("epsHigh", settings.epsHigh),
+    delta: check.number("delta", settings.delta ?? Infinity, "a number > 0", (x) => x > 0),
+    dualClip: check.number("dualClip", settings.dualClip ?? Infinity, "a number > 1", (x) => x > 1),
   };
 }
 
@@ -108,17 +118,54 @@ function advantagePairs(check: Check, advantages: Floats, N: number): Float32Arr
   return check.floats("advantages", "[N, 2]", advantages, 2 * N);
 }
 
-function lossFields(check: Check, args: PolicyLossInputs, N: number): Record<string, unknown> {
+function lossTargetFields(check: Check, args: LossSettings & LossTargets, N: number): Record<string, unknown> {
   if (args.kl !== undefined && args.refLogprobs === undefined) check.fail("refLogprobs [N] with kl", "none");
   return {
     N,
-    ...clipFields(check, args),
+    ...settingFields(check, args),
     oldLogprobs: check.floats("oldLogprobs", "[N]", args.oldLogprobs, N),
     refLogprobs: check.optionalFloats("refLogprobs", "[N]", args.refLogprobs, N),
     advantages: advantagePairs(check, args.advantages, N),
     weights: check.floats("weights", "[N]", args.weights, N),
     multipliers: check.optionalFloats("multipliers", "[N]", args.multipliers, N),
     ratios: check.optionalFloats("ratios", "[N]", args.ratios, N),
+  };
+}
+
+function lossFields(check: Check, args: PolicyLossInputs, N: number): Record<string, unknown> {
+  return { ...clipFields(check, args), ...lossTargetFields(check, args, N) };
+}
+
+/** Calls one form of the loss, with the fields that it has besides the shared ones. */
+function runLoss(
+  kernel: NativeOp,
+  check: Check,
+  args: ReinforceArguments,
+  fieldsOf: (N: number) => Record<string, unknown>,
+): PolicyLossResult {
+  const logprobs = check.floats("logprobs", "[N]", args.logprobs);
+  const N = logprobs.length;
+  const fields = fieldsOf(N);
+  const dlogprobs = check.output("dlogprobs", "[N]", args.dlogprobs, N);
+  const metrics = new Float64Array(lossMetricCount);
+  kernel({ ...lossTargetFields(check, args, N), ...fields, logprobs, dlogprobs, metrics });
+  return { dlogprobs, metrics: lossMetrics(metrics) };
+}
+
+function sequenceFields(
+  check: Check,
+  args: { readonly sequenceOffsets: Int32Array },
+  N: number,
+): { readonly B: number; readonly sequenceOffsets: Int32Array } {
+  const sequenceOffsets = check.offsets("sequenceOffsets", "[B + 1]", args.sequenceOffsets, N);
+  return { B: sequenceOffsets.length - 1, sequenceOffsets };
+}
+
+function dppoFields(check: Check, args: DppoArguments): Record<string, number> {
+  return {
+    epsLow: check.notNegative("epsLow", args.epsLow),
+    epsHigh: check.notNegative("epsHigh", args.epsHigh),
+    ratioCap: check.number("ratioCap", args.ratioCap ?? Infinity, "a number > 0", (x) => x > 0),
   };
 }
 
@@ -407,6 +454,80 @@ function nativeOps(name: string, kernels: Readonly<Record<string, NativeOp>>, po
         kernels["policy_loss_sequence_clip"]({ ...fields, B, sequenceOffsets, logprobs, dlogprobs, metrics });
         return { dlogprobs, metrics: lossMetrics(metrics) };
       },
+
+      gspoToken(args) {
+        const check = new Check("policyLoss.gspoToken");
+        return runLoss(kernels["policy_loss_gspo_token"], check, args, (N) => ({
+          ...sequenceFields(check, args, N),
+          ...clipFields(check, args),
+          sequenceLogRatioMax: check.number(
+            "sequenceLogRatioMax",
+            args.sequenceLogRatioMax ?? Infinity,
+            "a number",
+            (x) => !Number.isNaN(x),
+          ),
+        }));
+      },
+
+      cispo(args) {
+        const check = new Check("policyLoss.cispo");
+        return runLoss(kernels["policy_loss_cispo"], check, args, () => ({
+          ratioMin: check.number("ratioMin", args.ratioMin ?? 0, "a number in 0 … 1", (x) => x >= 0 && x <= 1),
+          ratioMax: check.number("ratioMax", args.ratioMax, "a number ≥ 1 (a ratio, not an ε)", (x) => x >= 1),
+        }));
+      },
+
+      sapo(args) {
+        const check = new Check("policyLoss.sapo");
+        return runLoss(kernels["policy_loss_sapo"], check, args, () => ({
+          tauPositive: check.positive("tauPositive", args.tauPositive),
+          tauNegative: check.positive("tauNegative", args.tauNegative),
+        }));
+      },
+
+      reinforce(args) {
+        return runLoss(kernels["policy_loss_reinforce"], new Check("policyLoss.reinforce"), args, () => ({}));
+      },
+
+      dppoTv(args) {
+        const check = new Check("policyLoss.dppoTv");
+        return runLoss(kernels["policy_loss_dppo_tv"], check, args, () => dppoFields(check, args));
+      },
+
+      dppoKl(args) {
+        const check = new Check("policyLoss.dppoKl");
+        return runLoss(kernels["policy_loss_dppo_kl"], check, args, () => dppoFields(check, args));
+      },
+
+      gmpo(args) {
+        const check = new Check("policyLoss.gmpo");
+        return runLoss(kernels["policy_loss_gmpo"], check, args, (N) => ({
+          ...sequenceFields(check, args, N),
+          epsLow: check.notNegative("epsLow", args.epsLow),
+          epsHigh: check.notNegative("epsHigh", args.epsHigh),
+        }));
+      },
+    },
+
+    valueLoss(args) {
+      const check = new Check("valueLoss");
+      const values = check.floats("values", "[N]", args.values);
+      const N = values.length;
+      if (args.clip !== undefined && args.oldValues === undefined) check.fail("oldValues [N] with clip", "none");
+      const dvalues = check.output("dvalues", "[N]", args.dvalues, N);
+      const sums = new Float64Array(3);
+      kernels["value_loss"]({
+        N,
+        clip: args.oldValues === undefined ? Infinity : check.notNegative("clip", args.clip ?? Infinity),
+        values,
+        oldValues: check.optionalFloats("oldValues", "[N]", args.oldValues, N),
+        returns: check.floats("returns", "[N]", args.returns, N),
+        weights: check.floats("weights", "[N]", args.weights, N),
+        dvalues,
+        metrics: sums,
+      });
+      const [loss, count, clipped] = sums;
+      return { dvalues, metrics: { loss, count, clipFraction: count > 0 ? clipped / count : 0 } };
     },
 
     policyUpdate: {

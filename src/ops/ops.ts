@@ -146,14 +146,8 @@ export interface KlArguments extends KlOptions {
   readonly dlogprobs?: Floats;
 }
 
-/** Settings of the clipped surrogate; the numbers the kernel takes. */
-export interface ClipSettings {
-  readonly epsLow: number;
-  readonly epsHigh: number;
-  /** upper bound of the ratio in the unclipped branch; default none */
-  readonly delta?: number;
-  /** bounds the loss of negative advantages at −dualClip · A; default none; > 1 */
-  readonly dualClip?: number;
+/** What every form of the policy loss can be told. */
+export interface LossSettings {
   /** the log ratio is clamped to ± this, without gradient outside; default none */
   readonly logRatioClamp?: number;
   /** a KL penalty to `refLogprobs`, times `coefficient`, normalised like the surrogate */
@@ -163,7 +157,18 @@ export interface ClipSettings {
   };
 }
 
-export interface PolicyLossInputs extends ClipSettings {
+/** Settings of the clipped surrogate; the numbers the kernel takes. */
+export interface ClipSettings extends LossSettings {
+  readonly epsLow: number;
+  readonly epsHigh: number;
+  /** upper bound of the ratio in the unclipped branch; default none */
+  readonly delta?: number;
+  /** bounds the loss of negative advantages at −dualClip · A; default none; > 1 */
+  readonly dualClip?: number;
+}
+
+/** The targets of a policy loss. */
+export interface LossTargets {
   /** `[N]` */
   readonly oldLogprobs: Floats;
   /** `[N, 2]` (A⁺, A⁻), or `[N]`, of any sign */
@@ -178,16 +183,86 @@ export interface PolicyLossInputs extends ClipSettings {
   readonly ratios?: Floats;
 }
 
-export interface PolicyLossArguments extends PolicyLossInputs {
+export interface PolicyLossInputs extends ClipSettings, LossTargets {}
+
+/** What `policyLoss.reinforce` takes, and every form of the loss besides the numbers of its own. */
+export interface ReinforceArguments extends LossSettings, LossTargets {
   /** `[N]` */
   readonly logprobs: Floats;
   /** `[N]` */
   readonly dlogprobs?: Floats;
 }
 
+export interface PolicyLossArguments extends PolicyLossInputs, ReinforceArguments {}
+
 export interface PolicyLossSequenceArguments extends PolicyLossArguments {
   /** `[B + 1]` sequence b owns targets `sequenceOffsets[b] … sequenceOffsets[b + 1]` */
   readonly sequenceOffsets: Int32Array;
+}
+
+export interface GspoTokenArguments extends PolicyLossSequenceArguments {
+  /** upper bound of a sequence's mean log ratio, without gradient where it holds; default none */
+  readonly sequenceLogRatioMax?: number;
+}
+
+export interface CispoArguments extends ReinforceArguments {
+  /** lower bound of the ratio itself, 0 … 1; default 0 */
+  readonly ratioMin?: number;
+  /** upper bound of the ratio itself (1 + ε, not ε), ≥ 1; `Infinity` for none */
+  readonly ratioMax: number;
+}
+
+export interface SapoArguments extends ReinforceArguments {
+  /** sharpness of the gate where A > 0; > 0 */
+  readonly tauPositive: number;
+  /** sharpness of the gate where A < 0; > 0 */
+  readonly tauNegative: number;
+}
+
+export interface DppoArguments extends ReinforceArguments {
+  /** how far a token with A < 0 may have moved, in units of the divergence */
+  readonly epsLow: number;
+  /** how far a token with A > 0 may have moved */
+  readonly epsHigh: number;
+  /** upper bound of the ratio as a weight; default none */
+  readonly ratioCap?: number;
+}
+
+export interface GmpoArguments extends ReinforceArguments {
+  /** `[B + 1]` sequence b owns targets `sequenceOffsets[b] … sequenceOffsets[b + 1]` */
+  readonly sequenceOffsets: Int32Array;
+  /** the log ratio of a token with A < 0 counts as at least −epsLow */
+  readonly epsLow: number;
+  /** the log ratio of a token with A > 0 counts as at most epsHigh */
+  readonly epsHigh: number;
+}
+
+export interface ValueLossArguments {
+  /** `[N]` of the value head being updated */
+  readonly values: Floats;
+  /** `[N]` what the values are regressed on */
+  readonly returns: Floats;
+  /** `[N]` the normaliser; 0 marks an absent target */
+  readonly weights: Floats;
+  /** how far a value may move from `oldValues`; default none */
+  readonly clip?: number;
+  /** `[N]` before the update; needed with `clip` */
+  readonly oldValues?: Floats;
+  /** `[N]` */
+  readonly dvalues?: Floats;
+}
+
+export interface ValueLossResult {
+  /** `[N]` */
+  readonly dvalues: Floats;
+  readonly metrics: {
+    /** the weighted sum that is minimised */
+    readonly loss: number;
+    /** targets with weight ≠ 0 */
+    readonly count: number;
+    /** share of targets whose clipped error is the larger one */
+    readonly clipFraction: number;
+  };
 }
 
 /** Sums over the targets whose weight is not 0; `clipFraction` and the like are means over the same targets, 0 if none. */
@@ -196,13 +271,13 @@ export interface PolicyLossMetrics {
   readonly loss: number;
   /** targets with weight ≠ 0 */
   readonly count: number;
-  /** share of targets whose clipped branch is the larger loss */
+  /** share of targets whose clipped branch is the larger loss; outside the bounds for CISPO, dropped for DPPO */
   readonly clipFraction: number;
   /** share with ratio < 1 − epsLow and A < 0 */
   readonly clipFractionLow: number;
   /** share with ratio > 1 + epsHigh and A > 0 */
   readonly clipFractionHigh: number;
-  /** share whose loss is bounded by the dual clip */
+  /** share whose loss is bounded by the dual clip, or whose ratio by DPPO's cap */
   readonly clipFractionDual: number;
   /** mean of −log ratio: the k1 estimate of KL(old ‖ new) */
   readonly negLogRatio: number;
@@ -322,7 +397,23 @@ export interface Ops {
     clip(args: PolicyLossArguments): PolicyLossResult;
     /** Clipped surrogate, one length-normalised ratio per sequence (GSPO, eq. 5). */
     sequenceClip(args: PolicyLossSequenceArguments): PolicyLossResult;
+    /** Clipped surrogate: the value of the sequence's ratio, the gradient of the token's own (GSPO-token). */
+    gspoToken(args: GspoTokenArguments): PolicyLossResult;
+    /** −A · logprob, weighted by the clipped ratio held constant (CISPO). */
+    cispo(args: CispoArguments): PolicyLossResult;
+    /** A sigmoid of the ratio in place of the clip (SAPO). */
+    sapo(args: SapoArguments): PolicyLossResult;
+    /** −A · logprob; the old log-probs reach the metrics and `kl.timesRatio` alone. */
+    reinforce(args: ReinforceArguments): PolicyLossResult;
+    /** −A · logprob, weighted by the ratio, without tokens whose probability moved further than a total variation. */
+    dppoTv(args: DppoArguments): PolicyLossResult;
+    /** As `dppoTv`, measured by the KL divergence between taking the token and not taking it. */
+    dppoKl(args: DppoArguments): PolicyLossResult;
+    /** −mean A · geometric mean of clipped ratios, per sequence (GMPO); the two advantages of a target add up first. */
+    gmpo(args: GmpoArguments): PolicyLossResult;
   };
+  /** Squared error of a value head, clipped around the old values. */
+  valueLoss(args: ValueLossArguments): ValueLossResult;
   readonly policyUpdate: {
     /** `logprobs`, `policyLoss.clip` and `logprobsBackward` in one pass over the logits. */
     clip(args: PolicyUpdateArguments): PolicyUpdateResult;

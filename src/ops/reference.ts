@@ -10,6 +10,7 @@ import { identity } from "./reference/arithmetic.ts";
 import { attentionReference } from "./reference/attention.ts";
 import { linearLogprobsReference } from "./reference/linear-logprobs.ts";
 import { logprobsReference } from "./reference/logprobs.ts";
+import { valueLossReference } from "./reference/loss-family.ts";
 import { lossReference } from "./reference/loss.ts";
 import { modelReference } from "./reference/model.ts";
 import { optimizerReference } from "./reference/optimizer.ts";
@@ -31,6 +32,7 @@ export function reference(round: Round = identity): Ops {
     ...logprobsReference(round),
     ...linearLogprobsReference(round),
     ...lossReference(round),
+    ...valueLossReference(round),
     ...updateReference(round),
     ...optimizerReference(round),
     ...sampleReference(round),

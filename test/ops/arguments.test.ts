@@ -195,6 +195,73 @@ const cases: readonly {
     message: "policyLoss.clip: expected refLogprobs [N] with kl, received none",
   },
   {
+    name: "an upper bound of the ratio given as its distance from 1",
+    call: () => ops.policyLoss.cispo({ ...loss, ratioMax: 0.28 }),
+    error: RangeError,
+    message: "policyLoss.cispo: expected ratioMax to be a number ≥ 1 (a ratio, not an ε), received number 0.28",
+  },
+  {
+    name: "a lower bound of the ratio above 1",
+    call: () => ops.policyLoss.cispo({ ...loss, ratioMin: 1.5, ratioMax: 2 }),
+    error: RangeError,
+    message: "policyLoss.cispo: expected ratioMin to be a number in 0 … 1, received number 1.5",
+  },
+  {
+    name: "a gate without sharpness",
+    call: () => ops.policyLoss.sapo({ ...loss, tauPositive: 1, tauNegative: 0 }),
+    error: RangeError,
+    message: "policyLoss.sapo: expected tauNegative to be a positive number, received number 0",
+  },
+  {
+    name: "a divergence below 0",
+    call: () => ops.policyLoss.dppoTv({ ...loss, epsHigh: -1 }),
+    error: RangeError,
+    message: "policyLoss.dppoTv: expected epsHigh to be a number ≥ 0, received number -1",
+  },
+  {
+    name: "a cap of 0 on the ratio",
+    call: () => ops.policyLoss.dppoKl({ ...loss, ratioCap: 0 }),
+    error: RangeError,
+    message: "policyLoss.dppoKl: expected ratioCap to be a number > 0, received number 0",
+  },
+  {
+    name: "sequences that do not end with the targets",
+    call: () => ops.policyLoss.gmpo({ ...loss, sequenceOffsets: Int32Array.of(0, 1) }),
+    error: RangeError,
+    message: "policyLoss.gmpo: expected sequenceOffsets [B + 1] to end with 2, received 1",
+  },
+  {
+    name: "a bound of a mean log ratio that is no number",
+    call: () => ops.policyLoss.gspoToken({ ...loss, sequenceOffsets: Int32Array.of(0, 2), sequenceLogRatioMax: NaN }),
+    error: RangeError,
+    message: "policyLoss.gspoToken: expected sequenceLogRatioMax to be a number, received number NaN",
+  },
+  {
+    name: "a KL penalty without a reference, in another form of the loss",
+    call: () => ops.policyLoss.reinforce({ ...loss, kl: { estimator: "k2", coefficient: 1 } }),
+    error: RangeError,
+    message: "policyLoss.reinforce: expected refLogprobs [N] with kl, received none",
+  },
+  {
+    name: "a clip of values without the old values",
+    call: () =>
+      ops.valueLoss({
+        values: new Float32Array(2),
+        returns: new Float32Array(2),
+        weights: new Float32Array(2),
+        clip: 0.2,
+      }),
+    error: RangeError,
+    message: "valueLoss: expected oldValues [N] with clip, received none",
+  },
+  {
+    name: "values of another length",
+    call: () =>
+      ops.valueLoss({ values: new Float32Array(2), returns: new Float32Array(3), weights: new Float32Array(2) }),
+    error: RangeError,
+    message: "valueLoss: expected returns [N] to be a Float32Array of length 2, received a Float32Array of length 3",
+  },
+  {
     name: "a row without any token to sample",
     call: () =>
       ops.sample({

@@ -4,6 +4,7 @@ import type { PolicyUpdateArguments } from "../../src/ops/ops.ts";
 import { reference } from "../../src/ops/reference.ts";
 import { awkwardRows } from "../support/cases/rows.ts";
 import { clipVariants, lossArguments, vacate } from "../support/cases/loss.ts";
+import { familyArguments, lossForms, sharedVariants, valueArguments } from "../support/cases/loss-family.ts";
 import { headLayouts, forests, treeInputs } from "../support/cases/attention.ts";
 import { metricOutcome } from "../support/cases/op-case.ts";
 import { updateArguments, updateScale } from "../support/cases/update.ts";
@@ -49,6 +50,32 @@ describe.each(["reference", ...cpuIsas()])("%s", (isa) => {
       expect(results[2]).toEqual(results[0]);
       expect(results[0][1]).not.toContain("null");
     });
+  });
+
+  describe.each(lossForms)("an absent target of policyLoss.$op, $name", ({ run }) => {
+    it.each(sharedVariants)("changes no bit, whatever it holds: %s", (_name, options) => {
+      const results = [0, 1, 2].map((junk) => {
+        const args = familyArguments(60, options);
+        for (const n of [0, 1, 3, 30, 59]) vacate(args, n, junk);
+        const { dlogprobs, metrics } = run(ops, args);
+        for (const n of [0, 1, 3, 30, 59]) expect(dlogprobs[n]).toBe(0);
+        return [bits(dlogprobs), JSON.stringify(metrics)];
+      });
+      expect(results[1]).toEqual(results[0]);
+      expect(results[2]).toEqual(results[0]);
+      expect(results[0][1]).not.toContain("null"); // JSON of NaN and infinities
+    });
+  });
+
+  it("changes no bit of valueLoss where a target is absent, whatever it holds", () => {
+    const results = [0, 1, 2].map((junk) => {
+      const { dvalues, metrics } = ops.valueLoss({ ...valueArguments(60, junk), clip: 0.2 });
+      for (let n = 2; n < 60; n += 5) expect(dvalues[n]).toBe(0);
+      return [bits(dvalues), JSON.stringify(metrics)];
+    });
+    expect(results[1]).toEqual(results[0]);
+    expect(results[2]).toEqual(results[0]);
+    expect(results[0][1]).not.toContain("null");
   });
 
   it("gives exactly zero gradient for zero advantages", () => {

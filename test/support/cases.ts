@@ -7,6 +7,7 @@ import { attentionCases } from "./cases/attention.ts";
 import { linearLogprobsCases } from "./cases/linear-logprobs.ts";
 import { logprobsCases } from "./cases/logprobs.ts";
 import { lossCases } from "./cases/loss.ts";
+import { lossFamilyCases } from "./cases/loss-family.ts";
 import { modelCases } from "./cases/model.ts";
 import { optimizerCases } from "./cases/optimizer.ts";
 import type { OpCase } from "./cases/op-case.ts";
@@ -19,6 +20,7 @@ export const cases: readonly OpCase[] = [
   ...logprobsCases(),
   ...linearLogprobsCases(),
   ...lossCases(),
+  ...lossFamilyCases(),
   ...updateCases(),
   ...optimizerCases(),
   ...sampleCases(),

@@ -4,6 +4,7 @@ import { randomArrays } from "./arrays.ts";
 import { decodeInputs, forests, subtreeEnds } from "./cases/attention.ts";
 import { headRows } from "./cases/linear-logprobs.ts";
 import { lossArguments } from "./cases/loss.ts";
+import { familyArguments, lossForms, valueArguments, type LossForm } from "./cases/loss-family.ts";
 import type { Outcome } from "./cases/op-case.ts";
 import { offsetsOf } from "./cases/op-case.ts";
 import { sampleArguments } from "./cases/sample.ts";
@@ -42,6 +43,8 @@ export const rowLaws: readonly RowLaw[] = [
   ...[33, 5000].flatMap(logitsLaws),
   ...headLaws(),
   lossLaw(),
+  ...lossForms.map(formLaw),
+  valueLaw(),
   sequenceLaw(),
   sampleLaw(),
   ...linearLaws(),
@@ -167,6 +170,43 @@ function lossLaw(): RowLaw {
     const logprobs = loss.logprobs.subarray(first, last);
     const { dlogprobs } = ops.policyLoss.clip({ ...targetsOf(loss, first, last), logprobs, ratios });
     return { dlogprobs, ratios };
+  });
+}
+
+/** A row is a target, or a sequence where the form has ratios of sequences. */
+function formLaw(form: LossForm): RowLaw {
+  const loss = familyArguments(101);
+  const offsets = form.perSequence ? loss.sequenceOffsets : Int32Array.from({ length: 102 }, (_, n) => n);
+  const rows = offsets.length - 1;
+  return law(
+    `policyLoss.${form.op}, ${form.name}`,
+    rows,
+    { dlogprobs: offsets, ratios: offsets },
+    (ops, first, last) => {
+      const [begin, end] = [offsets[first], offsets[last]];
+      const ratios = out(end - begin);
+      const { dlogprobs } = form.run(ops, {
+        ...targetsOf(loss, begin, end),
+        logprobs: loss.logprobs.subarray(begin, end),
+        sequenceOffsets: offsets.slice(first, last + 1).map((offset) => offset - begin),
+        ratios,
+      });
+      return { dlogprobs, ratios };
+    },
+  );
+}
+
+function valueLaw(): RowLaw {
+  const args = valueArguments(33);
+  return law("valueLoss", 33, { dvalues: 1 }, (ops, first, last) => {
+    const { dvalues } = ops.valueLoss({
+      values: args.values.subarray(first, last),
+      oldValues: args.oldValues.subarray(first, last),
+      returns: args.returns.subarray(first, last),
+      weights: args.weights.subarray(first, last),
+      clip: 0.2,
+    });
+    return { dvalues };
   });
 }
 
