@@ -194,7 +194,9 @@ describe("log ratios of ±1e4", () => {
       for (const args of [distant(), { ...distant(), ...kl }]) {
         const refLogprobs = args.oldLogprobs;
         const { dlogprobs, metrics } = run(backend, { ...args, refLogprobs });
-        expect([...dlogprobs, ...(Object.values(metrics) as number[])].every(Number.isFinite), `${op}, ${name}`).toBe(true);
+        expect([...dlogprobs, ...(Object.values(metrics) as number[])].every(Number.isFinite), `${op}, ${name}`).toBe(
+          true,
+        );
       }
     }
   });
