@@ -42,13 +42,13 @@ describe("stepcredit golden", () => {
   it("exits 1, names the vector and writes the failures where one fails", async () => {
     const vector = JSON.parse(readFileSync(join(good, "kl_verl_k3.json"), "utf8")) as Record<string, unknown>;
     writeFileSync(join(scratch, "broken.json"), "{");
-    writeFileSync(join(scratch, "unknown.json"), JSON.stringify({ ...vector, op: "value_loss" }));
+    writeFileSync(join(scratch, "unknown.json"), JSON.stringify({ ...vector, op: "tea_leaves" }));
     const json = join(scratch, "..", `golden-cli-${process.pid}.json`);
     expect(await run(scratch, "--json", json)).toBe(1);
     const report = JSON.parse(readFileSync(json, "utf8")) as unknown;
     rmSync(json);
     expect(lines.join("\n")).toMatch(
-      /FAILED broken\.json: [^]*unsupported:\n +1 {2}value_loss\n0 passed, 1 failed, 1 unsupported$/,
+      /FAILED broken\.json: [^]*unsupported:\n +1 {2}tea_leaves\n0 passed, 1 failed, 1 unsupported$/,
     );
     expect(report).toMatchObject({
       passed: 0,
