@@ -92,8 +92,8 @@ export interface Iteration {
 }
 
 /**
- * Trains while the budget pays for a problem at its dearest, one iteration per value. The last iterations are smaller, so that
- * the budget is never exceeded.
+ * Trains while the budget pays for a quarter of an iteration at its dearest, one iteration per value. The last iterations are
+ * smaller, so that the budget is never exceeded.
  */
 export async function* train(policy: Policy, task: Task, config: TrainConfig): AsyncGenerator<Iteration> {
   const problems = new Random(deriveSeed(config.seed, "problems"));
@@ -108,7 +108,8 @@ export async function* train(policy: Policy, task: Task, config: TrainConfig): A
 
   for (let iteration = 1; tokens < config.budgetTokens; iteration++) {
     const affordable = Math.floor((config.budgetTokens - tokens) / perProblem);
-    if (affordable < 1) return;
+    // A handful of problems makes a noisy step that undoes more than it adds.
+    if (affordable < (iteration === 1 ? 1 : config.problemsPerIteration / 4)) return;
     const count = Math.min(config.problemsPerIteration, affordable);
     clock.start();
     const { trees, tokens: rolloutTokens } = await rollout(

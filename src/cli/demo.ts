@@ -97,7 +97,7 @@ async function demo(options: DemoOptions): Promise<void> {
     async iterated(method, seed, iteration) {
       await record({ method, seed, ...iteration.metrics });
       const found = method === "iop" && seed === config.seeds[0] ? findExample(iteration.trees) : undefined;
-      if (found !== undefined && (example === undefined || found.rank >= example.found.rank)) {
+      if (found !== undefined && (example === undefined || found.rank > example.found.rank)) {
         example = { found, iteration: iteration.metrics.iteration };
       }
       progress.iteration(method, seed, iteration.metrics.tokens, iteration.metrics.accuracy);
