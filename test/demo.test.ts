@@ -100,7 +100,8 @@ describe("a very small demo", () => {
       expect(share(greedy[0]) && share(sampled[0])).toBe(true);
       expect(curves[0][0]).toEqual([0, json.warmStart.greedy, json.warmStart.sampled]);
       expect(curves[0].at(-1)).toEqual([tokens[0], greedy[0], sampled[0]]);
-      expect(tokens[0]).toBeGreaterThan(2500);
+      // At least the rollouts of the seven problems that the budget pays for at their dearest: 7 · 8 · 24 tokens.
+      expect(tokens[0]).toBeGreaterThanOrEqual(1344);
       expect(tokens[0]).toBeLessThan(3400);
       expect(method.settings).toMatchObject({ rule: name === "iop" ? "contrast" : name, groupSize: 8 });
       expect("identify" in method).toBe(name !== "outcome");
