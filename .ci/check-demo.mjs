@@ -7,10 +7,10 @@ import { join } from "node:path";
 const [result, runs] = process.argv.slice(2);
 const demo = JSON.parse(readFileSync(result, "utf8"));
 const { outcome, positiveOnly, iop } = demo.methods;
-assert.equal(demo.budgetTokens, 60_000);
+assert.equal(demo.budgetTokens, 120_000);
 for (const method of [outcome, positiveOnly, iop]) {
   assert.equal(method.sampled.length, 1);
-  assert.ok(method.tokens[0] <= 60_000 && method.tokens[0] > 0.97 * 60_000, `${method.tokens[0]} tokens`);
+  assert.ok(method.tokens[0] <= 120_000 && method.tokens[0] > 0.97 * 120_000, `${method.tokens[0]} tokens`);
   const points = method.curves[0].map(([tokens]) => tokens);
   points.slice(1).forEach((tokens, p) => assert.ok(tokens - points[p] <= 60_000));
 }
@@ -33,5 +33,5 @@ const lines = readFileSync(join(runs, run, "metrics.jsonl"), "utf8")
 for (const method of ["outcome", "positiveOnly", "iop"])
   assert.ok(lines.some((line) => line.method === method && line.iteration));
 console.log(
-  `demo: outcome ${outcome.sampled[0]}, positiveOnly ${positiveOnly.sampled[0]}, IOP ${iop.sampled[0]} at 60,000 tokens`,
+  `demo: outcome ${outcome.sampled[0]}, positiveOnly ${positiveOnly.sampled[0]}, IOP ${iop.sampled[0]} at 120,000 tokens`,
 );
