@@ -603,9 +603,9 @@ struct TreeAttentionBackwardArgs {
 // decode_attention — attention of R rows, each over its own path of cached keys and values.
 //
 //   row r sees the cache slots slots[slot_offsets[r] … slot_offsets[r + 1]), in that order (its own slot last)
-//   q, out [R, heads, D] · keys, values [slots, kv_heads, D] · slot_offsets [R + 1] i32 · slots [K] i32
+//   q, out [R, heads, D] · keys, values [cached, kv_heads, D] · slot_offsets [R + 1] i32 · slots [K] i32
 struct DecodeAttentionArgs {
-  int64_t R, heads, kv_heads, D;
+  int64_t R, K, cached, heads, kv_heads, D;
   float scale;
   const float* q;
   const float* keys;

@@ -1,6 +1,7 @@
 // The addon: names to functions. Fills argument records from JavaScript objects, calls the backend, turns failures into
-// JavaScript errors, and nothing else. Lengths and values were checked in TypeScript (src/ops/check.ts); here only what would
-// corrupt memory at once: that every array is a typed array of the expected element.
+// JavaScript errors, and nothing else. Arguments were checked in TypeScript (src/ops/check.ts), which words the errors that
+// users see; here once more what would corrupt memory: that every array has the element and the length that the kernel counts
+// on.
 
 #include <napi.h>
 
@@ -19,60 +20,77 @@ struct BoundOp {
   const ScBackend* backend;
 };
 
-bool has_element(Kind kind, napi_typedarray_type type) {
-  return (kind == Kind::kFloats && type == napi_float32_array) || (kind == Kind::kInts && type == napi_int32_array) ||
-         (kind == Kind::kDoubles && type == napi_float64_array);
+// What a field takes in this record, in words; null where the type of the array is right.
+const char* wrong_element(const Field& field, const char* record, napi_typedarray_type type) {
+  Kind kind = field.kind;
+  if (kind == Kind::kValues) {
+    int32_t dtype;
+    memcpy(&dtype, record + field.dtype_offset, sizeof dtype);
+    if (dtype != kF32) return type == napi_uint16_array ? nullptr : "a Uint16Array";
+    kind = Kind::kFloats;
+  }
+  switch (kind) {
+    case Kind::kFloats:
+      return type == napi_float32_array ? nullptr : "a Float32Array";
+    case Kind::kInts:
+      return type == napi_int32_array ? nullptr : "an Int32Array";
+    case Kind::kDoubles:
+      return type == napi_float64_array ? nullptr : "a Float64Array";
+    default:
+      return type == napi_uint8_array ? nullptr : "a Uint8Array";
+  }
 }
 
-const char* element_name(Kind kind) {
-  return kind == Kind::kFloats ? "a Float32Array" : kind == Kind::kInts ? "an Int32Array" : "a Float64Array";
-}
-
-Napi::Error wrong(Napi::Env env, const OpEntry& op, const Field& field, const char* expected) {
+Napi::Error wrong(Napi::Env env, const OpEntry& op, const Field& field, const std::string& expected) {
   return Napi::TypeError::New(env, std::string(op.name) + ": expected " + field.name + " to be " + expected);
 }
 
-void fill(Napi::Env env, const OpEntry& op, const Field& field, const Napi::Value& value, char* record) {
-  char* const to = record + field.offset;
-  switch (field.kind) {
-    case Kind::kFloats:
-    case Kind::kInts:
-    case Kind::kDoubles: {
-      void* elements = nullptr;
-      if (value.IsUndefined() || value.IsNull()) {
-        if (!field.optional) throw wrong(env, op, field, element_name(field.kind));
-      } else {
-        napi_typedarray_type type;
-        size_t length;
-        if (!value.IsTypedArray() ||
-            napi_get_typedarray_info(env, value, &type, &length, &elements, nullptr, nullptr) != napi_ok ||
-            !has_element(field.kind, type))
-          throw wrong(env, op, field, element_name(field.kind));
-      }
-      memcpy(to, &elements, sizeof elements);
-      return;
-    }
-    case Kind::kInt64:
-    case Kind::kInt32:
-    case Kind::kFloat:
-    case Kind::kDouble: {
-      double number;
-      if (napi_get_value_double(env, value, &number) != napi_ok) throw wrong(env, op, field, "a number");
-      if (field.kind == Kind::kInt64) {
-        const int64_t whole = static_cast<int64_t>(number);
-        memcpy(to, &whole, sizeof whole);
-      } else if (field.kind == Kind::kInt32) {
-        const int32_t whole = static_cast<int32_t>(number);
-        memcpy(to, &whole, sizeof whole);
-      } else if (field.kind == Kind::kFloat) {
-        const float single = static_cast<float>(number);
-        memcpy(to, &single, sizeof single);
-      } else {
-        memcpy(to, &number, sizeof number);
-      }
-      return;
-    }
+// The length that the sizes in the record ask of an array; −1 where it does not fit into 64 bits.
+int64_t length_of(const Field& field, const char* record) {
+  int64_t length = 1;
+  for (const Factor& factor : field.factors) {
+    int64_t size = 1;
+    if (factor.offset >= 0) memcpy(&size, record + factor.offset, sizeof size);
+    size = (size * factor.times + factor.plus + factor.per - 1) / factor.per;
+    if (size < 0 || __builtin_mul_overflow(length, size, &length)) return -1;
   }
+  return length;
+}
+
+void fill_array(Napi::Env env, const OpEntry& op, const Field& field, const Napi::Value& value, char* record) {
+  void* elements = nullptr;
+  if (value.IsUndefined() || value.IsNull()) {
+    if (!field.optional) throw wrong(env, op, field, "an array");
+  } else {
+    napi_typedarray_type type;
+    size_t length;
+    if (!value.IsTypedArray() || napi_get_typedarray_info(env, value, &type, &length, &elements, nullptr, nullptr) != napi_ok)
+      throw wrong(env, op, field, "an array");
+    if (const char* expected = wrong_element(field, record, type)) throw wrong(env, op, field, expected);
+    const int64_t needed = length_of(field, record);
+    if (needed < 0 || length != static_cast<size_t>(needed))
+      throw wrong(
+          env, op, field,
+          "[" + std::string(field.shape) + "], " + std::to_string(needed) + " elements and not " + std::to_string(length));
+  }
+  memcpy(record + field.offset, &elements, sizeof elements);
+}
+
+template <class Number>
+void put(char* to, double number) {
+  const Number converted = static_cast<Number>(number);
+  memcpy(to, &converted, sizeof converted);
+}
+
+void fill(Napi::Env env, const OpEntry& op, const Field& field, const Napi::Value& value, char* record) {
+  if (is_array(field.kind)) return fill_array(env, op, field, value, record);
+  double number;
+  if (napi_get_value_double(env, value, &number) != napi_ok) throw wrong(env, op, field, "a number");
+  char* const to = record + field.offset;
+  if (field.kind == Kind::kInt64) return put<int64_t>(to, number);
+  if (field.kind == Kind::kInt32) return put<int32_t>(to, number);
+  if (field.kind == Kind::kFloat) return put<float>(to, number);
+  put<double>(to, number);
 }
 
 Napi::Value call(const Napi::CallbackInfo& info) {

@@ -1,444 +1,391 @@
 #include "arguments.h"
 
+#include <cstdlib>
+#include <initializer_list>
+
 namespace {
 
-// Field lists are written with member pointers' offsets; a record is standard layout, so offsetof is defined.
-using K = Kind;
-
-std::vector<Field> target_fields(size_t base, bool with_logprobs) {
-#define AT(member) static_cast<uint32_t>(base + offsetof(PolicyLossTargets, member))
-  std::vector<Field> fields = {
-      {"N", K::kInt64, false, AT(N)},
-      {"klKind", K::kInt32, false, AT(kl_kind)},
-      {"klTimesRatio", K::kInt32, false, AT(kl_times_ratio)},
-      {"logRatioClamp", K::kFloat, false, AT(log_ratio_clamp)},
-      {"klCoefficient", K::kFloat, false, AT(kl_coef)},
-      {"klLogRatioClamp", K::kFloat, false, AT(kl_log_ratio_clamp)},
-      {"klValueClamp", K::kFloat, false, AT(kl_value_clamp)},
-      {"oldLogprobs", K::kFloats, false, AT(old_logprobs)},
-      {"refLogprobs", K::kFloats, true, AT(ref_logprobs)},
-      {"advantages", K::kFloats, false, AT(advantages)},
-      {"weights", K::kFloats, false, AT(weights)},
-      {"multipliers", K::kFloats, true, AT(multipliers)},
-      {"dlogprobs", K::kFloats, false, AT(dlogprobs)},
-      {"ratios", K::kFloats, true, AT(ratios)},
-      {"metrics", K::kDoubles, false, AT(metrics)},
+template <class Member>
+struct Element;
+#define SC_ELEMENT(type, of)               \
+  template <>                              \
+  struct Element<type> {                   \
+    static constexpr Kind kind = of;       \
+    static constexpr bool written = false; \
   };
-  if (with_logprobs) fields.push_back({"logprobs", K::kFloats, false, AT(logprobs)});
-#undef AT
+#define SC_ARRAY_ELEMENT(type, of)        \
+  SC_ELEMENT(const type*, of)             \
+  template <>                             \
+  struct Element<type*> {                 \
+    static constexpr Kind kind = of;      \
+    static constexpr bool written = true; \
+  };
+SC_ELEMENT(int64_t, Kind::kInt64)
+SC_ELEMENT(int32_t, Kind::kInt32)
+SC_ELEMENT(float, Kind::kFloat)
+SC_ELEMENT(double, Kind::kDouble)
+SC_ARRAY_ELEMENT(float, Kind::kFloats)
+SC_ARRAY_ELEMENT(int32_t, Kind::kInts)
+SC_ARRAY_ELEMENT(double, Kind::kDoubles)
+SC_ARRAY_ELEMENT(uint8_t, Kind::kBytes)
+SC_ARRAY_ELEMENT(void, Kind::kValues)
+#undef SC_ARRAY_ELEMENT
+#undef SC_ELEMENT
+
+template <class Member>
+Field field(const char* name, size_t offset, const char* shape, bool optional, size_t dtype_offset = 0) {
+  using Of = Element<Member>;
+  return {name, Of::kind, optional, Of::written, static_cast<uint32_t>(offset), static_cast<uint32_t>(dtype_offset), shape, {}};
+}
+
+using Fields = std::vector<Field>;
+
+Fields joined(std::initializer_list<Fields> lists) {
+  Fields all;
+  for (const Fields& list : lists) all.insert(all.end(), list.begin(), list.end());
+  return all;
+}
+
+// The fields of a record that lies at `base` inside another.
+Fields inside(size_t base, Fields fields) {
+  for (Field& each : fields) {
+    each.offset += static_cast<uint32_t>(base);
+    each.dtype_offset += static_cast<uint32_t>(base);
+  }
   return fields;
 }
 
-std::vector<Field> with(std::vector<Field> fields, const std::vector<Field>& more) {
-  fields.insert(fields.end(), more.begin(), more.end());
-  return fields;
+// One factor of a shape: a number, or a size with "+1", "/2" or "/8" after it.
+Factor factor_of(const std::string& word, const Fields& fields) {
+  const size_t end = word.find_first_of("+/");
+  const std::string name = word.substr(0, end);
+  Factor factor = {-1, 1, 0, 1};
+  if (end != std::string::npos) (word[end] == '+' ? factor.plus : factor.per) = atoll(word.c_str() + end + 1);
+  if (name[0] >= '0' && name[0] <= '9') {
+    factor.times = atoll(name.c_str());
+    return factor;
+  }
+  for (const Field& each : fields)
+    if (each.kind == Kind::kInt64 && name == each.name) factor.offset = static_cast<int32_t>(each.offset);
+  if (factor.offset < 0) abort();  // a shape of this file that names no size: found by the first load of the addon
+  return factor;
 }
 
-std::vector<Field> loss_fields(size_t base, bool with_logprobs) {
-#define AT(member) static_cast<uint32_t>(base + offsetof(PolicyLossArgs, member))
-  return with({{"epsLow", K::kFloat, false, AT(eps_low)},
-               {"epsHigh", K::kFloat, false, AT(eps_high)},
-               {"delta", K::kFloat, false, AT(delta)},
-               {"dualClip", K::kFloat, false, AT(dual_clip)}},
-              target_fields(base + offsetof(PolicyLossArgs, targets), with_logprobs));
-#undef AT
+OpEntry entry(const char* name, size_t function_offset, Fields fields) {
+  for (Field& each : fields) {
+    const std::string shape = each.shape;
+    for (size_t begin = 0; begin < shape.size();) {
+      const size_t end = shape.find(' ', begin) == std::string::npos ? shape.size() : shape.find(' ', begin);
+      each.factors.push_back(factor_of(shape.substr(begin, end - begin), fields));
+      begin = end + 1;
+    }
+  }
+  return {name, function_offset, std::move(fields)};
+}
+
+#define NUMBER(js, member) field<decltype(Record::member)>(js, offsetof(Record, member), "", false)
+#define ARRAY(js, member, shape) field<decltype(Record::member)>(js, offsetof(Record, member), shape, false)
+#define OPTIONAL(js, member, shape) field<decltype(Record::member)>(js, offsetof(Record, member), shape, true)
+#define VALUES(js, member, shape, dtype) \
+  field<decltype(Record::member)>(js, offsetof(Record, member), shape, false, offsetof(Record, dtype))
+#define OP(op, ...) table->push_back(entry(#op, offsetof(ScBackend, op), joined({__VA_ARGS__})))
+
+Fields loss_targets() {
+  using Record = PolicyLossTargets;
+  return {NUMBER("N", N),
+          NUMBER("klKind", kl_kind),
+          NUMBER("klTimesRatio", kl_times_ratio),
+          NUMBER("logRatioClamp", log_ratio_clamp),
+          NUMBER("klCoefficient", kl_coef),
+          NUMBER("klLogRatioClamp", kl_log_ratio_clamp),
+          NUMBER("klValueClamp", kl_value_clamp),
+          ARRAY("logprobs", logprobs, "N"),
+          ARRAY("oldLogprobs", old_logprobs, "N"),
+          OPTIONAL("refLogprobs", ref_logprobs, "N"),
+          ARRAY("advantages", advantages, "N 2"),
+          ARRAY("weights", weights, "N"),
+          OPTIONAL("multipliers", multipliers, "N"),
+          ARRAY("dlogprobs", dlogprobs, "N"),
+          OPTIONAL("ratios", ratios, "N"),
+          ARRAY("metrics", metrics, "12")};
+}
+static_assert(kLossMetrics == 12, "the length of metrics above");
+
+Fields clip_loss() {
+  using Record = PolicyLossArgs;
+  return joined(
+      {{NUMBER("epsLow", eps_low), NUMBER("epsHigh", eps_high), NUMBER("delta", delta), NUMBER("dualClip", dual_clip)},
+       inside(offsetof(Record, targets), loss_targets())});
+}
+
+template <class Record>
+Fields logits_rows() {
+  return {NUMBER("T", T),
+          NUMBER("N", N),
+          NUMBER("V", V),
+          NUMBER("dtype", dtype),
+          NUMBER("temperature", temperature),
+          VALUES("logits", logits, "T V", dtype),
+          ARRAY("targetOffsets", target_offsets, "T+1"),
+          ARRAY("targets", targets, "N"),
+          OPTIONAL("temperatures", temperatures, "T")};
+}
+
+template <class Record>
+Fields head_rows() {
+  return {NUMBER("T", T),
+          NUMBER("N", N),
+          NUMBER("V", V),
+          NUMBER("H", H),
+          NUMBER("portable", portable),
+          NUMBER("temperature", temperature),
+          NUMBER("logitScale", logit_scale),
+          NUMBER("softcap", softcap),
+          ARRAY("hidden", hidden, "T H"),
+          ARRAY("weight", weight, "V H"),
+          OPTIONAL("bias", bias, "V"),
+          ARRAY("targetOffsets", target_offsets, "T+1"),
+          ARRAY("targets", targets, "N"),
+          OPTIONAL("temperatures", temperatures, "T")};
+}
+
+void add_logprobs(std::vector<OpEntry>* table) {
+  {
+    using Record = LogprobsArgs;
+    OP(logprobs, logits_rows<Record>(),
+       {ARRAY("lse", lse, "T"), ARRAY("logprobs", logprobs, "N"), OPTIONAL("entropy", entropy, "T"),
+        OPTIONAL("sumSquares", sum_squares, "T")});
+  }
+  {
+    using Record = LogprobsBackwardArgs;
+    OP(logprobs_backward, logits_rows<Record>(),
+       {ARRAY("lse", lse, "T"), OPTIONAL("entropy", entropy, "T"), ARRAY("dlogprobs", dlogprobs, "N"),
+        OPTIONAL("dentropy", dentropy, "T"), VALUES("dlogits", dlogits, "T V", dtype)});
+  }
+  {
+    using Record = LinearLogprobsArgs;
+    OP(linear_logprobs, head_rows<Record>(),
+       {ARRAY("lse", lse, "T"), ARRAY("logprobs", logprobs, "N"), OPTIONAL("entropy", entropy, "T")});
+  }
+  {
+    using Record = LinearLogprobsBackwardArgs;
+    OP(linear_logprobs_backward, head_rows<Record>(),
+       {ARRAY("lse", lse, "T"), ARRAY("logprobs", logprobs, "N"), OPTIONAL("entropy", entropy, "T"),
+        ARRAY("dlogprobs", dlogprobs, "N"), OPTIONAL("dentropy", dentropy, "T"), OPTIONAL("dhidden", dhidden, "T H"),
+        OPTIONAL("dweight", dweight, "V H"), OPTIONAL("dbias", dbias, "V")});
+  }
+}
+
+void add_losses(std::vector<OpEntry>* table) {
+  {
+    using Record = ScatterAdvantagesArgs;
+    OP(scatter_advantages, {NUMBER("N", N), NUMBER("S", S), ARRAY("stepCredits", step_credits, "S 2"),
+                            ARRAY("stepOf", step_of, "N"), ARRAY("advantages", advantages, "N 2")});
+  }
+  {
+    using Record = ScatterAdvantagesBackwardArgs;
+    OP(scatter_advantages_backward, {NUMBER("N", N), NUMBER("S", S), ARRAY("dadvantages", dadvantages, "N 2"),
+                                     ARRAY("stepOf", step_of, "N"), ARRAY("dstepCredits", dstep_credits, "S 2")});
+  }
+  {
+    using Record = KlArgs;
+    OP(kl, {NUMBER("N", N), NUMBER("kind", kind), NUMBER("logRatioClamp", log_ratio_clamp), NUMBER("valueClamp", value_clamp),
+            ARRAY("logprobs", logprobs, "N"), ARRAY("refLogprobs", ref_logprobs, "N"), OPTIONAL("dkl", dkl, "N"),
+            ARRAY("kl", kl, "N"), ARRAY("dlogprobs", dlogprobs, "N")});
+  }
+  OP(policy_loss_clip, clip_loss());
+  {
+    using Record = PolicyLossSequenceArgs;
+    OP(policy_loss_sequence_clip, {NUMBER("B", B), ARRAY("sequenceOffsets", sequence_offsets, "B+1")},
+       inside(offsetof(Record, loss), clip_loss()));
+  }
+  {
+    using Record = PolicyLossGspoTokenArgs;
+    OP(policy_loss_gspo_token,
+       {NUMBER("B", B), ARRAY("sequenceOffsets", sequence_offsets, "B+1"),
+        NUMBER("sequenceLogRatioMax", sequence_log_ratio_max)},
+       inside(offsetof(Record, loss), clip_loss()));
+  }
+  {
+    using Record = PolicyLossCispoArgs;
+    OP(policy_loss_cispo, {NUMBER("ratioMin", ratio_min), NUMBER("ratioMax", ratio_max)},
+       inside(offsetof(Record, targets), loss_targets()));
+  }
+  {
+    using Record = PolicyLossSapoArgs;
+    OP(policy_loss_sapo, {NUMBER("tauPositive", tau_positive), NUMBER("tauNegative", tau_negative)},
+       inside(offsetof(Record, targets), loss_targets()));
+  }
+  OP(policy_loss_reinforce, inside(offsetof(PolicyLossReinforceArgs, targets), loss_targets()));
+  {
+    using Record = PolicyLossDppoArgs;
+    const Fields bounds = {NUMBER("epsLow", eps_low), NUMBER("epsHigh", eps_high), NUMBER("ratioCap", ratio_cap)};
+    OP(policy_loss_dppo_tv, bounds, inside(offsetof(Record, targets), loss_targets()));
+    OP(policy_loss_dppo_kl, bounds, inside(offsetof(Record, targets), loss_targets()));
+  }
+  {
+    using Record = PolicyLossGmpoArgs;
+    OP(policy_loss_gmpo,
+       {NUMBER("B", B), ARRAY("sequenceOffsets", sequence_offsets, "B+1"), NUMBER("epsLow", eps_low),
+        NUMBER("epsHigh", eps_high)},
+       inside(offsetof(Record, targets), loss_targets()));
+  }
+  {
+    using Record = ValueLossArgs;
+    OP(value_loss, {NUMBER("N", N), NUMBER("clip", clip), ARRAY("values", values, "N"), OPTIONAL("oldValues", old_values, "N"),
+                    ARRAY("returns", returns, "N"), ARRAY("weights", weights, "N"), ARRAY("dvalues", dvalues, "N"),
+                    ARRAY("metrics", metrics, "3")});
+    static_assert(kValueLossMetrics == 3, "the length of metrics above");
+  }
+}
+
+void add_updates(std::vector<OpEntry>* table) {
+  using Record = PolicyUpdateArgs;
+  const Fields rows = {NUMBER("T", T),
+                       NUMBER("V", V),
+                       NUMBER("dtype", dtype),
+                       NUMBER("temperature", temperature),
+                       VALUES("logits", logits, "T V", dtype),
+                       ARRAY("targetOffsets", target_offsets, "T+1"),
+                       ARRAY("targets", targets, "N"),
+                       OPTIONAL("temperatures", temperatures, "T"),
+                       OPTIONAL("entropyWeights", entropy_weights, "T"),
+                       ARRAY("logprobs", logprobs, "N"),
+                       ARRAY("lse", lse, "T"),
+                       OPTIONAL("entropy", entropy, "T"),
+                       VALUES("dlogits", dlogits, "T V", dtype)};
+  OP(policy_update_clip, inside(offsetof(Record, loss), clip_loss()), rows);
+}
+
+void add_optimizer_and_sampling(std::vector<OpEntry>* table) {
+  {
+    using Record = GradNormArgs;
+    OP(grad_norm, {NUMBER("count", count), ARRAY("grads", grads, "count"), ARRAY("norm", norm, "1")});
+  }
+  {
+    using Record = AdamwArgs;
+    OP(adamw,
+       {NUMBER("count", count), NUMBER("step", step), NUMBER("lr", lr), NUMBER("beta1", beta1), NUMBER("beta2", beta2),
+        NUMBER("eps", eps), NUMBER("weightDecay", weight_decay), NUMBER("gradScale", grad_scale),
+        ARRAY("grads", grads, "count"), ARRAY("params", params, "count"), ARRAY("m", m, "count"), ARRAY("v", v, "count")});
+  }
+  {
+    using Record = SampleArgs;
+    OP(sample,
+       {NUMBER("R", R), NUMBER("V", V), NUMBER("dtype", dtype), NUMBER("topK", top_k), NUMBER("temperature", temperature),
+        NUMBER("topP", top_p), NUMBER("minP", min_p), NUMBER("seed", seed), VALUES("logits", logits, "R V", dtype),
+        ARRAY("streams", streams, "R"), ARRAY("positions", positions, "R"), ARRAY("tokens", tokens, "R"),
+        ARRAY("logprobs", logprobs, "R"), OPTIONAL("supportLogprobs", support_logprobs, "R")});
+  }
+}
+
+template <class Record>
+Fields linear_layer() {
+  return {NUMBER("T", T), NUMBER("I", I), NUMBER("O", O), NUMBER("accumulate", accumulate), NUMBER("portable", portable)};
+}
+
+void add_model(std::vector<OpEntry>* table) {
+  {
+    using Record = EmbedArgs;
+    OP(embed, {NUMBER("T", T), NUMBER("V", V), NUMBER("H", H), NUMBER("accumulate", accumulate), ARRAY("table", table, "V H"),
+               ARRAY("ids", ids, "T"), ARRAY("out", out, "T H")});
+  }
+  {
+    using Record = EmbedBackwardArgs;
+    OP(embed_backward, {NUMBER("T", T), NUMBER("V", V), NUMBER("H", H), ARRAY("ids", ids, "T"), ARRAY("dout", dout, "T H"),
+                        ARRAY("dtable", dtable, "V H")});
+  }
+  {
+    using Record = LinearArgs;
+    OP(linear, linear_layer<Record>(),
+       {ARRAY("x", x, "T I"), ARRAY("weight", weight, "O I"), OPTIONAL("bias", bias, "O"), ARRAY("y", y, "T O")});
+  }
+  {
+    using Record = LinearBackwardArgs;
+    OP(linear_backward, linear_layer<Record>(),
+       {ARRAY("x", x, "T I"), ARRAY("weight", weight, "O I"), ARRAY("dy", dy, "T O"), OPTIONAL("dx", dx, "T I"),
+        OPTIONAL("dweight", dweight, "O I"), OPTIONAL("dbias", dbias, "O")});
+  }
+  {
+    using Record = RmsNormArgs;
+    OP(rms_norm, {NUMBER("T", T), NUMBER("H", H), NUMBER("eps", eps), ARRAY("x", x, "T H"), ARRAY("weight", weight, "H"),
+                  ARRAY("y", y, "T H"), ARRAY("rrms", rrms, "T")});
+  }
+  {
+    using Record = RmsNormBackwardArgs;
+    OP(rms_norm_backward,
+       {NUMBER("T", T), NUMBER("H", H), NUMBER("accumulate", accumulate), ARRAY("x", x, "T H"), ARRAY("weight", weight, "H"),
+        ARRAY("rrms", rrms, "T"), ARRAY("dy", dy, "T H"), ARRAY("dx", dx, "T H"), ARRAY("dweight", dweight, "H")});
+  }
+  {
+    using Record = RopeArgs;
+    const Fields rotation = {NUMBER("T", T),
+                             NUMBER("heads", heads),
+                             NUMBER("D", D),
+                             NUMBER("positions", positions),
+                             ARRAY("depth", depth, "T"),
+                             ARRAY("cosines", cosines, "positions D/2"),
+                             ARRAY("sines", sines, "positions D/2"),
+                             ARRAY("x", x, "T heads D")};
+    OP(rope, rotation);
+    OP(rope_backward, rotation);
+  }
+}
+
+template <class Record>
+Fields tree() {
+  return {NUMBER("T", T),
+          NUMBER("heads", heads),
+          NUMBER("kvHeads", kv_heads),
+          NUMBER("D", D),
+          NUMBER("scale", scale),
+          ARRAY("q", q, "T heads D"),
+          ARRAY("k", k, "T kvHeads D"),
+          ARRAY("v", v, "T kvHeads D"),
+          ARRAY("subtreeEnd", subtree_end, "T"),
+          ARRAY("out", out, "T heads D"),
+          ARRAY("lse", lse, "T heads")};
+}
+
+void add_attention_and_gates(std::vector<OpEntry>* table) {
+  OP(tree_attention, tree<TreeAttentionArgs>());
+  {
+    using Record = TreeAttentionBackwardArgs;
+    OP(tree_attention_backward, tree<Record>(),
+       {ARRAY("dout", dout, "T heads D"), ARRAY("dq", dq, "T heads D"), ARRAY("dk", dk, "T kvHeads D"),
+        ARRAY("dv", dv, "T kvHeads D")});
+  }
+  {
+    using Record = DecodeAttentionArgs;
+    OP(decode_attention,
+       {NUMBER("R", R), NUMBER("K", K), NUMBER("cached", cached), NUMBER("heads", heads), NUMBER("kvHeads", kv_heads),
+        NUMBER("D", D), NUMBER("scale", scale), ARRAY("q", q, "R heads D"), ARRAY("keys", keys, "cached kvHeads D"),
+        ARRAY("values", values, "cached kvHeads D"), ARRAY("slotOffsets", slot_offsets, "R+1"), ARRAY("slots", slots, "K"),
+        ARRAY("out", out, "R heads D")});
+  }
+  {
+    using Record = SwigluArgs;
+    OP(swiglu, {NUMBER("count", count), ARRAY("gate", gate, "count"), ARRAY("up", up, "count"), ARRAY("out", out, "count")});
+  }
+  {
+    using Record = SwigluBackwardArgs;
+    OP(swiglu_backward, {NUMBER("count", count), ARRAY("gate", gate, "count"), ARRAY("up", up, "count"),
+                         ARRAY("dout", dout, "count"), ARRAY("dgate", dgate, "count"), ARRAY("dup", dup, "count")});
+  }
 }
 
 }  // namespace
 
 const std::vector<OpEntry>& op_entries() {
-#define AT(member) static_cast<uint32_t>(offsetof(Record, member))
-#define OP(op) #op, sizeof(Record), offsetof(ScBackend, op)
   static const std::vector<OpEntry>* const entries = [] {
     auto* table = new std::vector<OpEntry>;
-    {
-      using Record = LogprobsArgs;
-      table->push_back({OP(logprobs),
-                        {{"T", K::kInt64, false, AT(T)},
-                         {"N", K::kInt64, false, AT(N)},
-                         {"V", K::kInt64, false, AT(V)},
-                         {"temperature", K::kFloat, false, AT(temperature)},
-                         {"logits", K::kFloats, false, AT(logits)},
-                         {"targetOffsets", K::kInts, false, AT(target_offsets)},
-                         {"targets", K::kInts, false, AT(targets)},
-                         {"temperatures", K::kFloats, true, AT(temperatures)},
-                         {"lse", K::kFloats, false, AT(lse)},
-                         {"logprobs", K::kFloats, false, AT(logprobs)},
-                         {"entropy", K::kFloats, true, AT(entropy)},
-                         {"sumSquares", K::kFloats, true, AT(sum_squares)}}});
-    }
-    {
-      using Record = LogprobsBackwardArgs;
-      table->push_back({OP(logprobs_backward),
-                        {{"T", K::kInt64, false, AT(T)},
-                         {"N", K::kInt64, false, AT(N)},
-                         {"V", K::kInt64, false, AT(V)},
-                         {"temperature", K::kFloat, false, AT(temperature)},
-                         {"logits", K::kFloats, false, AT(logits)},
-                         {"targetOffsets", K::kInts, false, AT(target_offsets)},
-                         {"targets", K::kInts, false, AT(targets)},
-                         {"temperatures", K::kFloats, true, AT(temperatures)},
-                         {"lse", K::kFloats, false, AT(lse)},
-                         {"entropy", K::kFloats, true, AT(entropy)},
-                         {"dlogprobs", K::kFloats, false, AT(dlogprobs)},
-                         {"dentropy", K::kFloats, true, AT(dentropy)},
-                         {"dlogits", K::kFloats, false, AT(dlogits)}}});
-    }
-    {
-      using Record = LinearLogprobsArgs;
-      table->push_back({OP(linear_logprobs),
-                        {{"T", K::kInt64, false, AT(T)},
-                         {"N", K::kInt64, false, AT(N)},
-                         {"V", K::kInt64, false, AT(V)},
-                         {"H", K::kInt64, false, AT(H)},
-                         {"portable", K::kInt32, false, AT(portable)},
-                         {"temperature", K::kFloat, false, AT(temperature)},
-                         {"logitScale", K::kFloat, false, AT(logit_scale)},
-                         {"softcap", K::kFloat, false, AT(softcap)},
-                         {"hidden", K::kFloats, false, AT(hidden)},
-                         {"weight", K::kFloats, false, AT(weight)},
-                         {"bias", K::kFloats, true, AT(bias)},
-                         {"targetOffsets", K::kInts, false, AT(target_offsets)},
-                         {"targets", K::kInts, false, AT(targets)},
-                         {"temperatures", K::kFloats, true, AT(temperatures)},
-                         {"lse", K::kFloats, false, AT(lse)},
-                         {"logprobs", K::kFloats, false, AT(logprobs)},
-                         {"entropy", K::kFloats, true, AT(entropy)}}});
-    }
-    {
-      using Record = LinearLogprobsBackwardArgs;
-      table->push_back({OP(linear_logprobs_backward),
-                        {{"T", K::kInt64, false, AT(T)},
-                         {"N", K::kInt64, false, AT(N)},
-                         {"V", K::kInt64, false, AT(V)},
-                         {"H", K::kInt64, false, AT(H)},
-                         {"portable", K::kInt32, false, AT(portable)},
-                         {"temperature", K::kFloat, false, AT(temperature)},
-                         {"logitScale", K::kFloat, false, AT(logit_scale)},
-                         {"softcap", K::kFloat, false, AT(softcap)},
-                         {"hidden", K::kFloats, false, AT(hidden)},
-                         {"weight", K::kFloats, false, AT(weight)},
-                         {"bias", K::kFloats, true, AT(bias)},
-                         {"targetOffsets", K::kInts, false, AT(target_offsets)},
-                         {"targets", K::kInts, false, AT(targets)},
-                         {"temperatures", K::kFloats, true, AT(temperatures)},
-                         {"lse", K::kFloats, false, AT(lse)},
-                         {"logprobs", K::kFloats, false, AT(logprobs)},
-                         {"entropy", K::kFloats, true, AT(entropy)},
-                         {"dlogprobs", K::kFloats, false, AT(dlogprobs)},
-                         {"dentropy", K::kFloats, true, AT(dentropy)},
-                         {"dhidden", K::kFloats, true, AT(dhidden)},
-                         {"dweight", K::kFloats, true, AT(dweight)},
-                         {"dbias", K::kFloats, true, AT(dbias)}}});
-    }
-    {
-      using Record = ScatterAdvantagesArgs;
-      table->push_back({OP(scatter_advantages),
-                        {{"N", K::kInt64, false, AT(N)},
-                         {"S", K::kInt64, false, AT(S)},
-                         {"stepCredits", K::kFloats, false, AT(step_credits)},
-                         {"stepOf", K::kInts, false, AT(step_of)},
-                         {"advantages", K::kFloats, false, AT(advantages)}}});
-    }
-    {
-      using Record = ScatterAdvantagesBackwardArgs;
-      table->push_back({OP(scatter_advantages_backward),
-                        {{"N", K::kInt64, false, AT(N)},
-                         {"S", K::kInt64, false, AT(S)},
-                         {"dadvantages", K::kFloats, false, AT(dadvantages)},
-                         {"stepOf", K::kInts, false, AT(step_of)},
-                         {"dstepCredits", K::kFloats, false, AT(dstep_credits)}}});
-    }
-    {
-      using Record = KlArgs;
-      table->push_back({OP(kl),
-                        {{"N", K::kInt64, false, AT(N)},
-                         {"kind", K::kInt32, false, AT(kind)},
-                         {"logRatioClamp", K::kFloat, false, AT(log_ratio_clamp)},
-                         {"valueClamp", K::kFloat, false, AT(value_clamp)},
-                         {"logprobs", K::kFloats, false, AT(logprobs)},
-                         {"refLogprobs", K::kFloats, false, AT(ref_logprobs)},
-                         {"dkl", K::kFloats, true, AT(dkl)},
-                         {"kl", K::kFloats, false, AT(kl)},
-                         {"dlogprobs", K::kFloats, false, AT(dlogprobs)}}});
-    }
-    {
-      using Record = PolicyLossArgs;
-      table->push_back({OP(policy_loss_clip), loss_fields(0, true)});
-    }
-    {
-      using Record = PolicyLossSequenceArgs;
-      table->push_back({OP(policy_loss_sequence_clip),
-                        with({{"B", K::kInt64, false, AT(B)}, {"sequenceOffsets", K::kInts, false, AT(sequence_offsets)}},
-                             loss_fields(offsetof(Record, loss), true))});
-    }
-    {
-      using Record = PolicyLossGspoTokenArgs;
-      table->push_back(
-          {OP(policy_loss_gspo_token), with({{"B", K::kInt64, false, AT(B)},
-                                             {"sequenceOffsets", K::kInts, false, AT(sequence_offsets)},
-                                             {"sequenceLogRatioMax", K::kFloat, false, AT(sequence_log_ratio_max)}},
-                                            loss_fields(offsetof(Record, loss), true))});
-    }
-    {
-      using Record = PolicyLossCispoArgs;
-      table->push_back({OP(policy_loss_cispo),
-                        with({{"ratioMin", K::kFloat, false, AT(ratio_min)}, {"ratioMax", K::kFloat, false, AT(ratio_max)}},
-                             target_fields(offsetof(Record, targets), true))});
-    }
-    {
-      using Record = PolicyLossSapoArgs;
-      table->push_back({OP(policy_loss_sapo), with({{"tauPositive", K::kFloat, false, AT(tau_positive)},
-                                                    {"tauNegative", K::kFloat, false, AT(tau_negative)}},
-                                                   target_fields(offsetof(Record, targets), true))});
-    }
-    {
-      using Record = PolicyLossReinforceArgs;
-      table->push_back({OP(policy_loss_reinforce), target_fields(offsetof(Record, targets), true)});
-    }
-    {
-      using Record = PolicyLossDppoArgs;
-      table->push_back({OP(policy_loss_dppo_tv), with({{"epsLow", K::kFloat, false, AT(eps_low)},
-                                                       {"epsHigh", K::kFloat, false, AT(eps_high)},
-                                                       {"ratioCap", K::kFloat, false, AT(ratio_cap)}},
-                                                      target_fields(offsetof(Record, targets), true))});
-      table->push_back({OP(policy_loss_dppo_kl), with({{"epsLow", K::kFloat, false, AT(eps_low)},
-                                                       {"epsHigh", K::kFloat, false, AT(eps_high)},
-                                                       {"ratioCap", K::kFloat, false, AT(ratio_cap)}},
-                                                      target_fields(offsetof(Record, targets), true))});
-    }
-    {
-      using Record = PolicyLossGmpoArgs;
-      table->push_back({OP(policy_loss_gmpo), with({{"B", K::kInt64, false, AT(B)},
-                                                    {"sequenceOffsets", K::kInts, false, AT(sequence_offsets)},
-                                                    {"epsLow", K::kFloat, false, AT(eps_low)},
-                                                    {"epsHigh", K::kFloat, false, AT(eps_high)}},
-                                                   target_fields(offsetof(Record, targets), true))});
-    }
-    {
-      using Record = ValueLossArgs;
-      table->push_back({OP(value_loss),
-                        {{"N", K::kInt64, false, AT(N)},
-                         {"clip", K::kFloat, false, AT(clip)},
-                         {"values", K::kFloats, false, AT(values)},
-                         {"oldValues", K::kFloats, true, AT(old_values)},
-                         {"returns", K::kFloats, false, AT(returns)},
-                         {"weights", K::kFloats, false, AT(weights)},
-                         {"dvalues", K::kFloats, false, AT(dvalues)},
-                         {"metrics", K::kDoubles, false, AT(metrics)}}});
-    }
-    {
-      using Record = PolicyUpdateArgs;
-      const std::vector<Field> fields = {
-          {"T", K::kInt64, false, AT(T)},
-          {"V", K::kInt64, false, AT(V)},
-          {"temperature", K::kFloat, false, AT(temperature)},
-          {"logits", K::kFloats, false, AT(logits)},
-          {"targetOffsets", K::kInts, false, AT(target_offsets)},
-          {"targets", K::kInts, false, AT(targets)},
-          {"temperatures", K::kFloats, true, AT(temperatures)},
-          {"entropyWeights", K::kFloats, true, AT(entropy_weights)},
-          {"logprobs", K::kFloats, false, AT(logprobs)},
-          {"lse", K::kFloats, false, AT(lse)},
-          {"entropy", K::kFloats, true, AT(entropy)},
-          {"dlogits", K::kFloats, false, AT(dlogits)},
-      };
-      table->push_back({OP(policy_update_clip), with(fields, loss_fields(offsetof(Record, loss), false))});
-    }
-    {
-      using Record = GradNormArgs;
-      table->push_back({OP(grad_norm),
-                        {{"count", K::kInt64, false, AT(count)},
-                         {"grads", K::kFloats, false, AT(grads)},
-                         {"norm", K::kDoubles, false, AT(norm)}}});
-    }
-    {
-      using Record = AdamwArgs;
-      table->push_back({OP(adamw),
-                        {{"count", K::kInt64, false, AT(count)},
-                         {"step", K::kInt64, false, AT(step)},
-                         {"lr", K::kDouble, false, AT(lr)},
-                         {"beta1", K::kDouble, false, AT(beta1)},
-                         {"beta2", K::kDouble, false, AT(beta2)},
-                         {"eps", K::kDouble, false, AT(eps)},
-                         {"weightDecay", K::kDouble, false, AT(weight_decay)},
-                         {"gradScale", K::kDouble, false, AT(grad_scale)},
-                         {"grads", K::kFloats, false, AT(grads)},
-                         {"params", K::kFloats, false, AT(params)},
-                         {"m", K::kFloats, false, AT(m)},
-                         {"v", K::kFloats, false, AT(v)}}});
-    }
-    {
-      using Record = SampleArgs;
-      table->push_back({OP(sample),
-                        {{"R", K::kInt64, false, AT(R)},
-                         {"V", K::kInt64, false, AT(V)},
-                         {"topK", K::kInt32, false, AT(top_k)},
-                         {"temperature", K::kFloat, false, AT(temperature)},
-                         {"topP", K::kFloat, false, AT(top_p)},
-                         {"minP", K::kFloat, false, AT(min_p)},
-                         {"seed", K::kDouble, false, AT(seed)},
-                         {"logits", K::kFloats, false, AT(logits)},
-                         {"streams", K::kInts, false, AT(streams)},
-                         {"positions", K::kInts, false, AT(positions)},
-                         {"tokens", K::kInts, false, AT(tokens)},
-                         {"logprobs", K::kFloats, false, AT(logprobs)},
-                         {"supportLogprobs", K::kFloats, true, AT(support_logprobs)}}});
-    }
-    {
-      using Record = EmbedArgs;
-      table->push_back({OP(embed),
-                        {{"T", K::kInt64, false, AT(T)},
-                         {"V", K::kInt64, false, AT(V)},
-                         {"H", K::kInt64, false, AT(H)},
-                         {"accumulate", K::kInt32, false, AT(accumulate)},
-                         {"table", K::kFloats, false, AT(table)},
-                         {"ids", K::kInts, false, AT(ids)},
-                         {"out", K::kFloats, false, AT(out)}}});
-    }
-    {
-      using Record = EmbedBackwardArgs;
-      table->push_back({OP(embed_backward),
-                        {{"T", K::kInt64, false, AT(T)},
-                         {"V", K::kInt64, false, AT(V)},
-                         {"H", K::kInt64, false, AT(H)},
-                         {"ids", K::kInts, false, AT(ids)},
-                         {"dout", K::kFloats, false, AT(dout)},
-                         {"dtable", K::kFloats, false, AT(dtable)}}});
-    }
-    {
-      using Record = LinearArgs;
-      table->push_back({OP(linear),
-                        {{"T", K::kInt64, false, AT(T)},
-                         {"I", K::kInt64, false, AT(I)},
-                         {"O", K::kInt64, false, AT(O)},
-                         {"accumulate", K::kInt32, false, AT(accumulate)},
-                         {"portable", K::kInt32, false, AT(portable)},
-                         {"x", K::kFloats, false, AT(x)},
-                         {"weight", K::kFloats, false, AT(weight)},
-                         {"bias", K::kFloats, true, AT(bias)},
-                         {"y", K::kFloats, false, AT(y)}}});
-    }
-    {
-      using Record = LinearBackwardArgs;
-      table->push_back({OP(linear_backward),
-                        {{"T", K::kInt64, false, AT(T)},
-                         {"I", K::kInt64, false, AT(I)},
-                         {"O", K::kInt64, false, AT(O)},
-                         {"accumulate", K::kInt32, false, AT(accumulate)},
-                         {"portable", K::kInt32, false, AT(portable)},
-                         {"x", K::kFloats, false, AT(x)},
-                         {"weight", K::kFloats, false, AT(weight)},
-                         {"dy", K::kFloats, false, AT(dy)},
-                         {"dx", K::kFloats, true, AT(dx)},
-                         {"dweight", K::kFloats, true, AT(dweight)},
-                         {"dbias", K::kFloats, true, AT(dbias)}}});
-    }
-    {
-      using Record = RmsNormArgs;
-      table->push_back({OP(rms_norm),
-                        {{"T", K::kInt64, false, AT(T)},
-                         {"H", K::kInt64, false, AT(H)},
-                         {"eps", K::kFloat, false, AT(eps)},
-                         {"x", K::kFloats, false, AT(x)},
-                         {"weight", K::kFloats, false, AT(weight)},
-                         {"y", K::kFloats, false, AT(y)},
-                         {"rrms", K::kFloats, false, AT(rrms)}}});
-    }
-    {
-      using Record = RmsNormBackwardArgs;
-      table->push_back({OP(rms_norm_backward),
-                        {{"T", K::kInt64, false, AT(T)},
-                         {"H", K::kInt64, false, AT(H)},
-                         {"accumulate", K::kInt32, false, AT(accumulate)},
-                         {"x", K::kFloats, false, AT(x)},
-                         {"weight", K::kFloats, false, AT(weight)},
-                         {"rrms", K::kFloats, false, AT(rrms)},
-                         {"dy", K::kFloats, false, AT(dy)},
-                         {"dx", K::kFloats, false, AT(dx)},
-                         {"dweight", K::kFloats, false, AT(dweight)}}});
-    }
-    {
-      using Record = RopeArgs;
-      const std::vector<Field> fields = {
-          {"T", K::kInt64, false, AT(T)},          {"heads", K::kInt64, false, AT(heads)},
-          {"D", K::kInt64, false, AT(D)},          {"positions", K::kInt64, false, AT(positions)},
-          {"depth", K::kInts, false, AT(depth)},   {"cosines", K::kFloats, false, AT(cosines)},
-          {"sines", K::kFloats, false, AT(sines)}, {"x", K::kFloats, false, AT(x)},
-      };
-      table->push_back({OP(rope), fields});
-      table->push_back({OP(rope_backward), fields});
-    }
-    {
-      using Record = TreeAttentionArgs;
-      table->push_back({OP(tree_attention),
-                        {{"T", K::kInt64, false, AT(T)},
-                         {"heads", K::kInt64, false, AT(heads)},
-                         {"kvHeads", K::kInt64, false, AT(kv_heads)},
-                         {"D", K::kInt64, false, AT(D)},
-                         {"scale", K::kFloat, false, AT(scale)},
-                         {"q", K::kFloats, false, AT(q)},
-                         {"k", K::kFloats, false, AT(k)},
-                         {"v", K::kFloats, false, AT(v)},
-                         {"subtreeEnd", K::kInts, false, AT(subtree_end)},
-                         {"out", K::kFloats, false, AT(out)},
-                         {"lse", K::kFloats, false, AT(lse)}}});
-    }
-    {
-      using Record = TreeAttentionBackwardArgs;
-      table->push_back({OP(tree_attention_backward),
-                        {{"T", K::kInt64, false, AT(T)},
-                         {"heads", K::kInt64, false, AT(heads)},
-                         {"kvHeads", K::kInt64, false, AT(kv_heads)},
-                         {"D", K::kInt64, false, AT(D)},
-                         {"scale", K::kFloat, false, AT(scale)},
-                         {"q", K::kFloats, false, AT(q)},
-                         {"k", K::kFloats, false, AT(k)},
-                         {"v", K::kFloats, false, AT(v)},
-                         {"subtreeEnd", K::kInts, false, AT(subtree_end)},
-                         {"out", K::kFloats, false, AT(out)},
-                         {"lse", K::kFloats, false, AT(lse)},
-                         {"dout", K::kFloats, false, AT(dout)},
-                         {"dq", K::kFloats, false, AT(dq)},
-                         {"dk", K::kFloats, false, AT(dk)},
-                         {"dv", K::kFloats, false, AT(dv)}}});
-    }
-    {
-      using Record = DecodeAttentionArgs;
-      table->push_back({OP(decode_attention),
-                        {{"R", K::kInt64, false, AT(R)},
-                         {"heads", K::kInt64, false, AT(heads)},
-                         {"kvHeads", K::kInt64, false, AT(kv_heads)},
-                         {"D", K::kInt64, false, AT(D)},
-                         {"scale", K::kFloat, false, AT(scale)},
-                         {"q", K::kFloats, false, AT(q)},
-                         {"keys", K::kFloats, false, AT(keys)},
-                         {"values", K::kFloats, false, AT(values)},
-                         {"slotOffsets", K::kInts, false, AT(slot_offsets)},
-                         {"slots", K::kInts, false, AT(slots)},
-                         {"out", K::kFloats, false, AT(out)}}});
-    }
-    {
-      using Record = SwigluArgs;
-      table->push_back({OP(swiglu),
-                        {{"count", K::kInt64, false, AT(count)},
-                         {"gate", K::kFloats, false, AT(gate)},
-                         {"up", K::kFloats, false, AT(up)},
-                         {"out", K::kFloats, false, AT(out)}}});
-    }
-    {
-      using Record = SwigluBackwardArgs;
-      table->push_back({OP(swiglu_backward),
-                        {{"count", K::kInt64, false, AT(count)},
-                         {"gate", K::kFloats, false, AT(gate)},
-                         {"up", K::kFloats, false, AT(up)},
-                         {"dout", K::kFloats, false, AT(dout)},
-                         {"dgate", K::kFloats, false, AT(dgate)},
-                         {"dup", K::kFloats, false, AT(dup)}}});
-    }
+    add_logprobs(table);
+    add_losses(table);
+    add_updates(table);
+    add_optimizer_and_sampling(table);
+    add_model(table);
+    add_attention_and_gates(table);
     return table;
   }();
-#undef OP
-#undef AT
   return *entries;
 }

@@ -8,367 +8,50 @@
  * TypeError, a wrong size or value a RangeError, worded `op: expected argument [shape] …, received …`.
  */
 
-/** A float array on the host: what kernels take. The reference also takes and gives Float64Array. */
-export type Floats = Float32Array | Float64Array;
+import type {
+  LogprobsArguments,
+  LogprobsResult,
+  LogprobsBackwardArguments,
+  LinearLogprobsArguments,
+  LinearLogprobsResult,
+  LinearLogprobsBackwardArguments,
+} from "./arguments/logprobs.ts";
+import type {
+  ScatterAdvantagesArguments,
+  ScatterAdvantagesBackwardArguments,
+  KlArguments,
+  ReinforceArguments,
+  PolicyLossArguments,
+  PolicyLossSequenceArguments,
+  GspoTokenArguments,
+  CispoArguments,
+  SapoArguments,
+  DppoArguments,
+  GmpoArguments,
+  ValueLossArguments,
+  ValueLossResult,
+  PolicyLossResult,
+  PolicyUpdateArguments,
+  PolicyUpdateResult,
+} from "./arguments/loss.ts";
+import type {
+  LinearArguments,
+  LinearBackwardArguments,
+  RopeArguments,
+  TreeAttentionArguments,
+  TreeAttentionBackwardArguments,
+  DecodeAttentionArguments,
+} from "./arguments/model.ts";
+import type { AdamwArguments } from "./arguments/optimizer.ts";
+import type { SampleArguments, SampleResult } from "./arguments/sample.ts";
+import type { Floats } from "./arguments/values.ts";
 
-export interface LogprobsInputs {
-  /** `[T, V]` */
-  readonly logits: Floats;
-  /** `[T + 1]` position t predicts `targets[targetOffsets[t] … targetOffsets[t + 1])` */
-  readonly targetOffsets: Int32Array;
-  /** `[N]` token ids */
-  readonly targets: Int32Array;
-  /** Divides the logits; a number, or one per row `[T]`. Default 1. */
-  readonly temperature?: number | Floats;
-}
-
-export interface LogprobsOutputs {
-  /** `[T]` log-sum-exp; rows without targets are left as they are */
-  readonly lse: Floats;
-  /** `[N]` nats */
-  readonly logprobs: Floats;
-}
-
-export interface LogprobsArguments extends LogprobsInputs, Partial<LogprobsOutputs> {
-  /** `[T]` nats; `true` allocates it */
-  readonly entropy?: Floats | true;
-  /** `[T]` Σ p²; `true` allocates it */
-  readonly sumSquares?: Floats | true;
-}
-
-export interface LogprobsResult extends LogprobsOutputs {
-  readonly entropy?: Floats;
-  readonly sumSquares?: Floats;
-}
-
-export interface LogprobsBackwardArguments extends LogprobsInputs {
-  readonly lse: Floats;
-  /** `[N]` */
-  readonly dlogprobs: Floats;
-  /** `[T]` needed with `dentropy` */
-  readonly entropy?: Floats;
-  /** `[T]` */
-  readonly dentropy?: Floats;
-  /** `[T, V]` may be the logits */
-  readonly dlogits?: Floats;
-}
-
-export interface LinearLogprobsInputs {
-  /** `[T, H]` */
-  readonly hidden: Floats;
-  /** `[V, H]` */
-  readonly weight: Floats;
-  /** `[V]` may hold −∞: masked vocabulary, unless there is a softcap */
-  readonly bias?: Floats;
-  /** `[T + 1]` position t predicts `targets[targetOffsets[t] … targetOffsets[t + 1])` */
-  readonly targetOffsets: Int32Array;
-  /** `[N]` token ids */
-  readonly targets: Int32Array;
-  /** Divides the logits, last; a number, or one per row `[T]`. Default 1. */
-  readonly temperature?: number | Floats;
-  /** Multiplies product and bias; default 1 */
-  readonly logitScale?: number;
-  /** Bounds the scaled logits: softcap · tanh(logit / softcap); default none */
-  readonly softcap?: number;
-}
-
-export interface LinearLogprobsArguments extends LinearLogprobsInputs, Partial<LogprobsOutputs> {
-  /** `[T]` nats; `true` allocates it */
-  readonly entropy?: Floats | true;
-}
-
-export interface LinearLogprobsResult extends LogprobsOutputs {
-  readonly entropy?: Floats;
-}
-
-export interface LinearLogprobsBackwardArguments extends LinearLogprobsInputs {
-  /** `[T]` of the forward */
-  readonly lse: Floats;
-  /** `[N]` of the forward */
-  readonly logprobs: Floats;
-  /** `[N]` */
-  readonly dlogprobs: Floats;
-  /** `[T]` needed with `dentropy` */
-  readonly entropy?: Floats;
-  /** `[T]` */
-  readonly dentropy?: Floats;
-  /** `[T, H]` overwritten */
-  readonly dhidden?: Floats;
-  /** `[V, H]` added to */
-  readonly dweight?: Floats;
-  /** `[V]` added to */
-  readonly dbias?: Floats;
-}
-
-export interface ScatterAdvantagesArguments {
-  /** `[S, 2]` Σ positive, Σ negative */
-  readonly stepCredits: Floats;
-  /** `[N]` −1: no credit */
-  readonly stepOf: Int32Array;
-  /** `[N, 2]` */
-  readonly advantages?: Floats;
-}
-
-export interface ScatterAdvantagesBackwardArguments {
-  /** `[N, 2]` */
-  readonly dadvantages: Floats;
-  readonly stepOf: Int32Array;
-  /** the number of credit rows S */
-  readonly steps: number;
-  /** `[S, 2]` */
-  readonly dstepCredits?: Floats;
-}
-
-/**
- * KL(policy ‖ reference) per sampled token, d = ref − logprob: k1 = −d, k2 = d²/2, k3 = eᵈ − d − 1, abs = |d|; `k1+` and
- * `k3+` have the value of k1 and k3 and the gradient of k2.
- */
-export type KlEstimator = "k1" | "k2" | "k3" | "abs" | "k1+" | "k3+";
-
-export interface KlOptions {
-  readonly estimator: KlEstimator;
-  /** d is clamped to ± this before the estimator; default none. The gradient is 0 where a clamp is active. */
-  readonly logRatioClamp?: number;
-  /** the value is clamped to ± this; default none */
-  readonly valueClamp?: number;
-}
-
-export interface KlArguments extends KlOptions {
-  /** `[N]` */
-  readonly logprobs: Floats;
-  /** `[N]` */
-  readonly refLogprobs: Floats;
-  /** `[N]` upstream gradient; default 1 */
-  readonly dkl?: Floats;
-  /** `[N]` */
-  readonly kl?: Floats;
-  /** `[N]` */
-  readonly dlogprobs?: Floats;
-}
-
-/** What every form of the policy loss can be told. */
-export interface LossSettings {
-  /** the log ratio is clamped to ± this, without gradient outside; default none */
-  readonly logRatioClamp?: number;
-  /** a KL penalty to `refLogprobs`, times `coefficient`, normalised like the surrogate */
-  readonly kl?: KlOptions & {
-    readonly coefficient: number;
-    /** multiplied by the ratio */ readonly timesRatio?: boolean;
-  };
-}
-
-/** Settings of the clipped surrogate; the numbers the kernel takes. */
-export interface ClipSettings extends LossSettings {
-  readonly epsLow: number;
-  readonly epsHigh: number;
-  /** upper bound of the ratio in the unclipped branch; default none */
-  readonly delta?: number;
-  /** bounds the loss of negative advantages at −dualClip · A; default none; > 1 */
-  readonly dualClip?: number;
-}
-
-/** The targets of a policy loss. */
-export interface LossTargets {
-  /** `[N]` */
-  readonly oldLogprobs: Floats;
-  /** `[N, 2]` (A⁺, A⁻), or `[N]`, of any sign */
-  readonly advantages: Floats;
-  /** `[N]` the normaliser; 0 marks an absent target */
-  readonly weights: Floats;
-  /** `[N]` multiplies the surrogate but not the KL: importance weights, surrogate masks */
-  readonly multipliers?: Floats;
-  /** `[N]` needed with `kl` */
-  readonly refLogprobs?: Floats;
-  /** `[N]` receives the ratio of every present target */
-  readonly ratios?: Floats;
-}
-
-export interface PolicyLossInputs extends ClipSettings, LossTargets {}
-
-/** What `policyLoss.reinforce` takes, and every form of the loss besides the numbers of its own. */
-export interface ReinforceArguments extends LossSettings, LossTargets {
-  /** `[N]` */
-  readonly logprobs: Floats;
-  /** `[N]` */
-  readonly dlogprobs?: Floats;
-}
-
-export interface PolicyLossArguments extends PolicyLossInputs, ReinforceArguments {}
-
-export interface PolicyLossSequenceArguments extends PolicyLossArguments {
-  /** `[B + 1]` sequence b owns targets `sequenceOffsets[b] … sequenceOffsets[b + 1]` */
-  readonly sequenceOffsets: Int32Array;
-}
-
-export interface GspoTokenArguments extends PolicyLossSequenceArguments {
-  /** upper bound of a sequence's mean log ratio, without gradient where it holds; default none */
-  readonly sequenceLogRatioMax?: number;
-}
-
-export interface CispoArguments extends ReinforceArguments {
-  /** lower bound of the ratio itself, 0 … 1; default 0 */
-  readonly ratioMin?: number;
-  /** upper bound of the ratio itself (1 + ε, not ε), ≥ 1; `Infinity` for none */
-  readonly ratioMax: number;
-}
-
-export interface SapoArguments extends ReinforceArguments {
-  /** sharpness of the gate where A > 0; > 0 */
-  readonly tauPositive: number;
-  /** sharpness of the gate where A < 0; > 0 */
-  readonly tauNegative: number;
-}
-
-export interface DppoArguments extends ReinforceArguments {
-  /** how far a token with A < 0 may have moved, in units of the divergence */
-  readonly epsLow: number;
-  /** how far a token with A > 0 may have moved */
-  readonly epsHigh: number;
-  /** upper bound of the ratio as a weight; default none */
-  readonly ratioCap?: number;
-}
-
-export interface GmpoArguments extends ReinforceArguments {
-  /** `[B + 1]` sequence b owns targets `sequenceOffsets[b] … sequenceOffsets[b + 1]` */
-  readonly sequenceOffsets: Int32Array;
-  /** the log ratio of a token with A < 0 counts as at least −epsLow */
-  readonly epsLow: number;
-  /** the log ratio of a token with A > 0 counts as at most epsHigh */
-  readonly epsHigh: number;
-}
-
-export interface ValueLossArguments {
-  /** `[N]` of the value head being updated */
-  readonly values: Floats;
-  /** `[N]` what the values are regressed on */
-  readonly returns: Floats;
-  /** `[N]` the normaliser; 0 marks an absent target */
-  readonly weights: Floats;
-  /** how far a value may move from `oldValues`; default none */
-  readonly clip?: number;
-  /** `[N]` before the update; needed with `clip` */
-  readonly oldValues?: Floats;
-  /** `[N]` */
-  readonly dvalues?: Floats;
-}
-
-export interface ValueLossResult {
-  /** `[N]` */
-  readonly dvalues: Floats;
-  readonly metrics: {
-    /** the weighted sum that is minimised */
-    readonly loss: number;
-    /** targets with weight ≠ 0 */
-    readonly count: number;
-    /** share of targets whose clipped error is the larger one */
-    readonly clipFraction: number;
-  };
-}
-
-/** Sums over the targets whose weight is not 0; `clipFraction` and the like are means over the same targets, 0 if none. */
-export interface PolicyLossMetrics {
-  /** the weighted sum that is minimised */
-  readonly loss: number;
-  /** targets with weight ≠ 0 */
-  readonly count: number;
-  /** share of targets whose clipped branch is the larger loss; outside the bounds for CISPO, dropped for DPPO */
-  readonly clipFraction: number;
-  /** share with ratio < 1 − epsLow and A < 0 */
-  readonly clipFractionLow: number;
-  /** share with ratio > 1 + epsHigh and A > 0 */
-  readonly clipFractionHigh: number;
-  /** share whose loss is bounded by the dual clip, or whose ratio by DPPO's cap */
-  readonly clipFractionDual: number;
-  /** mean of −log ratio: the k1 estimate of KL(old ‖ new) */
-  readonly negLogRatio: number;
-  /** mean of |log ratio| */
-  readonly absLogRatio: number;
-  /** mean of (ratio − 1) − log ratio: the k3 estimate of KL(old ‖ new) */
-  readonly approxKl: number;
-  readonly ratioMean: number;
-  /** 0 where no target is present */
-  readonly ratioMax: number;
-  /** mean of the KL estimate to the reference, times the ratio where that is asked, before its coefficient */
-  readonly kl: number;
-}
-
-export interface PolicyLossResult {
-  /** `[N]` */
-  readonly dlogprobs: Floats;
-  readonly metrics: PolicyLossMetrics;
-}
-
-export interface PolicyUpdateArguments extends LogprobsInputs, PolicyLossInputs {
-  /** `[T]` adds −Σ entropyWeights · entropy to the loss */
-  readonly entropyWeights?: Floats;
-  /** `[N]` */
-  readonly logprobs?: Floats;
-  /** `[T]` */
-  readonly lse?: Floats;
-  /** `[T]`; `true` allocates it */
-  readonly entropy?: Floats | true;
-  /** `[N]` */
-  readonly dlogprobs?: Floats;
-  /** `[T, V]` may be the logits */
-  readonly dlogits?: Floats;
-}
-
-export interface PolicyUpdateResult extends PolicyLossResult {
-  readonly logprobs: Floats;
-  readonly lse: Floats;
-  readonly entropy?: Floats;
-  readonly dlogits: Floats;
-}
-
-export interface AdamwArguments {
-  /** `[count]` in place */
-  readonly params: Floats;
-  readonly grads: Floats;
-  /** first moment, in place */
-  readonly m: Floats;
-  /** second moment, in place */
-  readonly v: Floats;
-  /** 1 for the first step */
-  readonly step: number;
-  readonly lr: number;
-  readonly beta1: number;
-  readonly beta2: number;
-  readonly eps: number;
-  readonly weightDecay: number;
-  /** multiplies the gradient (clipping by global norm) */
-  readonly gradScale: number;
-}
-
-export interface SampleArguments {
-  /** `[R, V]` */
-  readonly logits: Floats;
-  /** 0: the most probable token */
-  readonly temperature?: number;
-  /** 0: none */
-  readonly topK?: number;
-  /** 1: none */
-  readonly topP?: number;
-  /** 0: none */
-  readonly minP?: number;
-  /** an integer in 0 … 2⁵³ − 1 */
-  readonly seed: number;
-  /** `[R]` which random stream a row draws from */
-  readonly streams: Int32Array;
-  /** `[R]` which number of the stream */
-  readonly positions: Int32Array;
-  readonly tokens?: Int32Array;
-  readonly logprobs?: Floats;
-  /** `[R]` under the renormalised support; `true` allocates it */
-  readonly supportLogprobs?: Floats | true;
-}
-
-export interface SampleResult {
-  /** `[R]` */
-  readonly tokens: Int32Array;
-  /** `[R]` under the full distribution at this temperature */
-  readonly logprobs: Floats;
-  readonly supportLogprobs?: Floats;
-}
+export * from "./arguments/logprobs.ts";
+export * from "./arguments/loss.ts";
+export * from "./arguments/model.ts";
+export * from "./arguments/optimizer.ts";
+export * from "./arguments/sample.ts";
+export * from "./arguments/values.ts";
 
 export interface Ops {
   /** `cpu/avx512`, `reference` … */
@@ -471,93 +154,4 @@ export interface Ops {
     readonly dgate: Floats;
     readonly dup: Floats;
   }): void;
-}
-
-export interface LinearArguments {
-  /** `[T, I]` */
-  readonly x: Floats;
-  /** `[O, I]` */
-  readonly weight: Floats;
-  /** `[O]` */
-  readonly bias?: Floats;
-  /** `[T, O]` */
-  readonly y: Floats;
-  /** T */
-  readonly rows: number;
-  /** add to y */
-  readonly accumulate?: boolean;
-}
-
-export interface LinearBackwardArguments {
-  readonly x: Floats;
-  readonly weight: Floats;
-  /** `[T, O]` */
-  readonly dy: Floats;
-  readonly rows: number;
-  /** `[T, I]` */
-  readonly dx?: Floats;
-  /** `[O, I]` added to */
-  readonly dweight?: Floats;
-  /** `[O]` added to */
-  readonly dbias?: Floats;
-  /** add to dx */
-  readonly accumulate?: boolean;
-}
-
-export interface RopeArguments {
-  /** `[T, heads, D]` */
-  readonly x: Floats;
-  /** `[T]` */
-  readonly depth: Int32Array;
-  readonly heads: number;
-  /** `[positions, D / 2]` */
-  readonly cosines: Floats;
-  /** `[positions, D / 2]` */
-  readonly sines: Floats;
-  /** D */
-  readonly headSize: number;
-}
-
-export interface AttentionShape {
-  readonly heads: number;
-  readonly kvHeads: number;
-  /** D */
-  readonly headSize: number;
-  /** multiplies q · k; 1 / √D as a rule */
-  readonly scale: number;
-}
-
-export interface TreeAttentionArguments extends AttentionShape {
-  /** `[T, heads, D]` */
-  readonly q: Floats;
-  /** `[T, kvHeads, D]` */
-  readonly k: Floats;
-  readonly v: Floats;
-  /** `[T]` i attends to j ⇔ j ≤ i < subtreeEnd[j] */
-  readonly subtreeEnd: Int32Array;
-  /** `[T, heads, D]` */
-  readonly out: Floats;
-  /** `[T, heads]` */
-  readonly lse: Floats;
-}
-
-export interface TreeAttentionBackwardArguments extends TreeAttentionArguments {
-  readonly dout: Floats;
-  readonly dq: Floats;
-  readonly dk: Floats;
-  readonly dv: Floats;
-}
-
-export interface DecodeAttentionArguments extends AttentionShape {
-  /** `[R, heads, D]` */
-  readonly q: Floats;
-  /** `[slots, kvHeads, D]` */
-  readonly keys: Floats;
-  readonly values: Floats;
-  /** `[R + 1]` */
-  readonly slotOffsets: Int32Array;
-  /** `[K]` the slots that every row sees, in order, one list after the other */
-  readonly slots: Int32Array;
-  /** `[R, heads, D]` */
-  readonly out: Floats;
 }

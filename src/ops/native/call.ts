@@ -1,0 +1,46 @@
+/** A call of a kernel that is yet to be made: what the sync and the promise forms of an op share. */
+
+import type { Ops } from "../ops.ts";
+
+/** Checked arguments of one kernel, and what its op returns once the kernel has run. */
+export interface Call<R> {
+  /** the kernel's name in the addon */
+  readonly kernel: string;
+  /** arrays and numbers by the names of the kernel's field table; arrays that may not be given are undefined */
+  readonly fields: Readonly<Record<string, unknown>>;
+  /** reads the arrays that the kernel has written; throws where their values say that the input was wrong */
+  result(): R;
+}
+
+export function call<R>(kernel: string, fields: Readonly<Record<string, unknown>>, result: () => R): Call<R> {
+  return { kernel, fields, result };
+}
+
+/** The result of an op that writes into its arguments and returns nothing. */
+export const nothing = (): void => undefined;
+
+/** An interface of ops with every op replaced by one that checks its arguments and gives the call. */
+export type Plans<O> = {
+  readonly [K in keyof O]: O[K] extends (args: infer A) => infer R ? (args: A) => Call<R> : Plans<O[K]>;
+};
+
+/** The plans of all kernels. */
+export type KernelPlans = Plans<Omit<Ops, "name" | "allocate">>;
+
+/**
+ * The sync face of plans: every op runs its call and returns the result. The properties of the argument object are read once,
+ * before anything is checked, so that a getter cannot change what was checked.
+ */
+export function syncOps(plans: KernelPlans, run: (call: Call<unknown>) => void): Omit<Ops, "name" | "allocate"> {
+  const face = (plan: unknown): unknown => {
+    if (typeof plan !== "function") return faces(plan as Readonly<Record<string, unknown>>);
+    return (args: object): unknown => {
+      const planned = (plan as (args: object) => Call<unknown>)({ ...args });
+      run(planned);
+      return planned.result();
+    };
+  };
+  const faces = (group: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> =>
+    Object.fromEntries(Object.entries(group).map(([name, plan]) => [name, face(plan)]));
+  return faces(plans) as unknown as Omit<Ops, "name" | "allocate">;
+}
