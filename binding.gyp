@@ -12,6 +12,7 @@
       "native/cpu/model.cpp",
       "native/cpu/policy_loss.cpp",
       "native/cpu/policy_loss_family.cpp",
+      "native/cpu/policy_update.cpp",
       "native/cpu/sample.cpp",
       "native/cpu/table.cpp",
       "native/cpu/value_loss.cpp"

@@ -1,11 +1,10 @@
-// scatter_advantages, kl, policy_loss_clip, policy_loss_sequence_clip, policy_update_clip.
+// scatter_advantages, kl, policy_loss_clip, policy_loss_sequence_clip.
 
 #include "policy_loss.h"
 
 #include <stdlib.h>
 
 #include "cpu.h"
-#include "softmax_row.h"
 
 namespace SC_ISA {
 
@@ -87,43 +86,6 @@ int32_t policy_loss_sequence_clip(const PolicyLossSequenceArgs* sequence_args, S
           if (inside) args.dlogprobs[n] += share;
         }
       });
-}
-
-int32_t policy_update_clip(const PolicyUpdateArgs* args, ScStream, ScError* error) {
-  const PolicyLossTargets& targets = args->loss.targets;
-  const float* logits = static_cast<const float*>(args->logits);
-  float* dlogits = static_cast<float*>(args->dlogits);
-  const int64_t V = args->V;
-  const int64_t rows = V >= 32768 ? 1 : 32768 / (V > 0 ? V : 1);
-  const int64_t chunks = (args->T + rows - 1) / rows;
-  const auto update_rows = [&](int64_t chunk, LossSums* sums) {
-    const int64_t begin = chunk * rows;
-    const int64_t end = begin + rows < args->T ? begin + rows : args->T;
-    for (int64_t t = begin; t < end; ++t) {
-      const int64_t first = args->target_offsets[t], last = args->target_offsets[t + 1];
-      const float* row = logits + t * V;
-      float* out = dlogits + t * V;
-      if (first == last) {
-        memset(out, 0, static_cast<size_t>(V) * sizeof(float));
-        continue;
-      }
-      const float scale = 1.0f / (args->temperatures ? args->temperatures[t] : args->temperature);
-      const bool wants_entropy = args->entropy != nullptr || args->entropy_weights != nullptr;
-      const RowSums row_sums = wants_entropy ? sum_row<true, false>(row, V, scale) : sum_row<false, false>(row, V, scale);
-      args->lse[t] = row_lse(row_sums, scale);
-      const float entropy = wants_entropy ? row_entropy(row_sums) : 0.0f;
-      if (args->entropy) args->entropy[t] = entropy;
-      for (int64_t n = first; n < last; ++n) {
-        args->logprobs[n] = row_logprob(row_sums, row[args->targets[n]], scale);
-        targets.dlogprobs[n] = loss_target(targets, ClipForm{args->loss}, args->logprobs[n], n, sums);
-      }
-      const float entropy_weight = args->entropy_weights ? args->entropy_weights[t] : 0.0f;
-      if (entropy_weight != 0.0f) sums->of[kMetricLoss] -= static_cast<double>(entropy_weight) * static_cast<double>(entropy);
-      row_gradient(row, V, scale, row_sums.top, row_sums.log_total(), args->targets + first, targets.dlogprobs + first,
-                   last - first, -entropy_weight, entropy, out);
-    }
-  };
-  return with_loss_sums(chunks, targets.metrics, error, "policy_update_clip: no memory for the partial sums", update_rows);
 }
 
 }  // namespace SC_ISA
