@@ -1,0 +1,66 @@
+/** Half floats in JavaScript: bf16 and f16 bits to numbers and back, to the nearest and ties to even. */
+
+import type { Dtype, Floats, Typed } from "./arguments/values.ts";
+
+const single = new Float32Array(1);
+const bitsOfSingle = new Uint32Array(single.buffer);
+
+/** The number of bf16 bits. Exact. */
+export function fromBf16(bits: number): number {
+  bitsOfSingle[0] = bits << 16;
+  return single[0];
+}
+
+/** The bf16 bits nearest to a number, which is rounded to f32 first; overflow gives ±∞, a NaN stays one. */
+export function toBf16(value: number): number {
+  single[0] = value;
+  const bits = bitsOfSingle[0];
+  if (Number.isNaN(value)) return (bits >>> 16) | 0x40;
+  return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
+}
+
+/** The number of f16 bits. Exact. */
+export function fromF16(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 0x1f;
+  const fraction = bits & 0x3ff;
+  if (exponent === 0x1f) return fraction === 0 ? sign * Infinity : NaN;
+  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1024 + fraction) * 2 ** (exponent - 25);
+}
+
+/** The f16 bits nearest to a number; from 65,520 on ±∞, a NaN stays one. */
+export function toF16(value: number): number {
+  if (Number.isNaN(value)) return 0x7e00;
+  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
+  const size = Math.abs(value);
+  if (size >= 65520) return sign | 0x7c00;
+  // The spacing of f16 numbers around `size`: 2⁻²⁴ below 2⁻¹⁴, else 2¹⁰ to a power of two.
+  const exponent = size < 2 ** -14 ? -14 : Math.floor(Math.log2(size));
+  const steps = toEven(size / 2 ** (exponent - 10));
+  if (exponent === -14) return sign | steps; // denormal, or the smallest normal ones: their bits follow on
+  return sign | (((exponent + 14) << 10) + steps);
+}
+
+/** The nearest integer, ties to even; of a size below 2⁵². */
+function toEven(x: number): number {
+  const below = Math.floor(x);
+  const rest = x - below;
+  return rest > 0.5 || (rest === 0.5 && below % 2 === 1) ? below + 1 : below;
+}
+
+const conversions = {
+  bf16: { from: fromBf16, to: toBf16 },
+  f16: { from: fromF16, to: toF16 },
+} satisfies Record<Exclude<Dtype, "f32">, object>;
+
+/** The numbers of an array of any type; the array itself where it is one of floats. */
+export function floatsOf(values: Floats | Typed): Floats {
+  if (!("dtype" in values)) return values;
+  if (values.dtype === "f32") return values.data as Float32Array;
+  return Float32Array.from(values.data, conversions[values.dtype].from);
+}
+
+/** Bits of a half type for an array of floats. */
+export function bitsOf(dtype: Exclude<Dtype, "f32">, values: Floats): Uint16Array {
+  return Uint16Array.from(values, conversions[dtype].to);
+}
