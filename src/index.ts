@@ -25,5 +25,8 @@ export type { IdentifyMetrics, Iteration, IterationMetrics, TrainConfig } from "
 export { chainArithmetic } from "./tasks/chain-arithmetic.ts";
 export type { ChainArithmetic, ChainArithmeticOptions } from "./tasks/chain-arithmetic.ts";
 export type { Task } from "./tasks/task.ts";
-export { saveSafetensors } from "./checkpoint.ts";
+export { SafetensorsFile } from "./checkpoint/safetensors-reader.ts";
+export type { SafetensorsDtype, StoredTensor } from "./checkpoint/safetensors-reader.ts";
+export { saveSafetensors } from "./checkpoint/safetensors-writer.ts";
+export type { NamedTensor, SafetensorsOptions } from "./checkpoint/safetensors-writer.ts";
 export { deriveSeed, Random } from "./random.ts";

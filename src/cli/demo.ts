@@ -53,7 +53,7 @@ async function demo(options: DemoOptions): Promise<void> {
   const { findExample, writeExample } = await import("../demo/example.ts");
   const { reportHtml } = await import("../demo/report.ts");
   const { table, toJson } = await import("../demo/summary.ts");
-  const { saveSafetensors } = await import("../checkpoint.ts");
+  const { saveSafetensors } = await import("../checkpoint/safetensors-writer.ts");
   const { chainArithmetic } = await import("../tasks/chain-arithmetic.ts");
   const { grpo } = await import("../trajectory/index.ts");
 

@@ -2,9 +2,9 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { saveSafetensors } from "../src/checkpoint.ts";
-import type { Floats } from "../src/ops/ops.ts";
-import type { Parameter } from "../src/policy.ts";
+import { saveSafetensors } from "../../src/checkpoint/safetensors-writer.ts";
+import type { Floats } from "../../src/ops/ops.ts";
+import type { Parameter } from "../../src/policy.ts";
 
 let folder = "";
 beforeEach(() => (folder = mkdtempSync(join(tmpdir(), "stepcredit-"))));
@@ -81,7 +81,7 @@ describe("a saved checkpoint", () => {
 
   it("carries metadata", async () => {
     const path = join(folder, "m.safetensors");
-    await saveSafetensors(path, [parameter("x", [1], Float32Array.of(1))], { seed: "7" });
+    await saveSafetensors(path, [parameter("x", [1], Float32Array.of(1))], { metadata: { seed: "7" } });
     expect(parse(path).metadata).toEqual({ format: "pt", seed: "7" });
   });
 
