@@ -174,7 +174,7 @@ function parseEntry(path: string, name: string, entry: unknown, dataBytes: numbe
   if (begin > end || end > dataBytes) {
     fail(path, `data_offsets of ${quoted}`, `to be within the ${dataBytes} bytes of tensors`, `${begin} … ${end}`);
   }
-  const bytes = (shape).reduce((product, size) => product * size, elementBytes[dtype as SafetensorsDtype]);
+  const bytes = shape.reduce((product, size) => product * size, elementBytes[dtype as SafetensorsDtype]);
   if (bytes !== end - begin) {
     fail(
       path,
