@@ -30,3 +30,7 @@ export type { SafetensorsDtype, StoredTensor } from "./checkpoint/safetensors-re
 export { saveSafetensors } from "./checkpoint/safetensors-writer.ts";
 export type { NamedTensor, SafetensorsOptions } from "./checkpoint/safetensors-writer.ts";
 export { deriveSeed, Random } from "./random.ts";
+export { HuggingFaceTokenizer } from "./tokenizers/hugging-face.ts";
+export type { ChatMessage, ChatOptions } from "./tokenizers/hugging-face.ts";
+export { characterTokenizer, wordTokenizer } from "./tokenizers/symbols.ts";
+export type { Tokenizer } from "./tokenizers/tokenizer.ts";
