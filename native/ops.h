@@ -15,22 +15,45 @@ enum ScDtype : int32_t { kF32 = 0, kBf16 = 1, kF16 = 2 };
 
 // ─────────────────────────────────────────────────────────────────────────────────────────────── log-probabilities
 
+// LogitRows — rows of logits, what is done to a logit before the softmax, and the targets of the rows. Shared by logprobs,
+// logprobs_backward and the policy updates.
+//
+//   y[t, v] = logit_scale · logits[t, v],  then y ← softcap · tanh(y / softcap) if softcap > 0;  z[t, v] = y[t, v] /
+//   temperature
+//
+//   logits         [T, V]          f32 | bf16 | f16   in
+//   target_offsets [T + 1]         i32   in     row t owns targets[target_offsets[t] … target_offsets[t + 1])
+//   targets        [N]             i32   in     0 ≤ target < V, or ignore_index: an ignored target, which has no
+//   log-probability temperatures   [T]             f32   in     opt; else `temperature` for every row keep           [T, ⌈V /
+//   8⌉]    u8    in     opt; bit v % 8 of byte v / 8 of a row: whether v is in the row's support K[t].
+//                                               Absent: all of the vocabulary. A row's spare bits are not read.
+struct LogitRows {
+  int64_t T, N, V;
+  int32_t dtype;         // of the logits: ScDtype
+  int32_t ignore_index;  // −1: none
+  float temperature;
+  float logit_scale;  // > 0
+  float softcap;      // 0: none
+  const void* logits;
+  const int32_t* target_offsets;
+  const int32_t* targets;
+  const float* temperatures;
+  const uint8_t* keep;
+};
+
 // logprobs — log-probability of every target under the policy.
 //
-//   z[t, v]     = logits[t, v] / temperature
-//   lse[t]      = log Σ_v exp(z[t, v])
-//   logprobs[n] = z[t, targets[n]] − lse[t]                        t: the row that owns n
-//   entropy[t]  = −Σ_v p[t, v] log p[t, v],  0 · (−∞) = 0          p = exp(z − lse)
+//   Z(n)        = log Σ_{v ∈ K[t] ∪ {targets[n]}} exp(z[t, v])          z, K: LogitRows; t: the row that owns n
+//   logprobs[n] = z[t, targets[n]] − Z(n)                               an ignored target: 0
+//   lse[t]      = log Σ_{v ∈ K[t]} exp(z[t, v])
+//   entropy[t]  = −Σ_v p[t, v] log p[t, v],  0 · (−∞) = 0               p = softmax(z) over the whole vocabulary
 //   sum_squares[t] = Σ_v p[t, v]²
 //
-//   logits         [T, V]    f32   in
-//   target_offsets [T + 1]   i32   in     row t owns targets[target_offsets[t] … target_offsets[t + 1])
-//   targets        [N]       i32   in     0 ≤ target < V
-//   temperatures   [T]       f32   in     opt; else `temperature` for every row
-//   lse            [T]       f32   out    kept for the backward; rows without targets untouched
+//   lse            [T]       f32   out    kept for the backward
 //   logprobs       [N]       f32   out
-//   entropy        [T]       f32   out    opt; rows without targets untouched
-//   sum_squares    [T]       f32   out    opt; rows without targets untouched
+//   entropy        [T]       f32   out    opt
+//   sum_squares    [T]       f32   out    opt
+//   lse, entropy, sum_squares of rows without a target that counts are untouched
 //
 // Traffic    one read of each row that has targets: V · sizeof(logits) each; writes 4 (T + N) bytes.
 // Numerics   f32, running maximum; the maximum's own 1 is kept apart from the rest of the sum, so that a confident
@@ -39,13 +62,7 @@ enum ScDtype : int32_t { kF32 = 0, kBf16 = 1, kF16 = 2 };
 // Order      fixed reduction order inside a row; a row's bits depend on that row alone.
 // Source     Milakov & Gimelshein 2018, arXiv:1805.02867, Algorithm 3.
 struct LogprobsArgs {
-  int64_t T, N, V;
-  int32_t dtype;
-  float temperature;
-  const void* logits;
-  const int32_t* target_offsets;
-  const int32_t* targets;
-  const float* temperatures;
+  LogitRows rows;
   float* lse;
   float* logprobs;
   float* entropy;
@@ -54,27 +71,21 @@ struct LogprobsArgs {
 
 // logprobs_backward — gradient of Σ_n dlogprobs[n] · logprobs[n] + Σ_t dentropy[t] · entropy[t].
 //
-//   dlogits[t, v] = ( Σ_n dlogprobs[n] (1[v = targets[n]] − p[t, v]) − dentropy[t] p[t, v] (log p[t, v] + entropy[t]) )
-//                   / temperature
+//   dz[t, v]      = Σ_n dlogprobs[n] (1[v = targets[n]] − q[n, v]) − dentropy[t] p[t, v] (log p[t, v] + entropy[t])
+//                   q[n, v] = exp(z[t, v] − Z(n)) on the support of n, 0 elsewhere; ignored targets are left out
+//   dlogits[t, v] = dz[t, v] / temperature · logit_scale · (softcap > 0 ? 1 − (y[t, v] / softcap)² : 1)
 //
-//   logits, target_offsets, targets, temperatures   as in logprobs
 //   lse            [T]      f32   in
 //   entropy        [T]      f32   in     needed where dentropy is given
 //   dlogprobs      [N]      f32   in
 //   dentropy       [T]      f32   in     opt
-//   dlogits        [T, V]   f32   out    may be the logits; rows without targets are zero
+//   dlogits        [T, V]   as the logits   out    may be the logits; rows without a target that counts are zero
 //
 // Traffic    one read and one write of each row.
-// Numerics   1 − p of a target with p ≥ ¾ is the sum of the other probabilities, so it does not cancel. Exactly 0 at −∞
-//            logits, and in rows whose gradients are all 0.
+// Numerics   f32 inside, rounded to nearest even at the end. 1 − q of a target with q ≥ ¾ is the sum of the others, so it does
+//            not cancel. Exactly 0 at −∞ logits, and in rows whose gradients are all 0. Probabilities below 2.7e-38 are 0.
 struct LogprobsBackwardArgs {
-  int64_t T, N, V;
-  int32_t dtype;
-  float temperature;
-  const void* logits;
-  const int32_t* target_offsets;
-  const int32_t* targets;
-  const float* temperatures;
+  LogitRows rows;
   const float* lse;
   const float* entropy;
   const float* dlogprobs;
@@ -82,15 +93,35 @@ struct LogprobsBackwardArgs {
   void* dlogits;
 };
 
+// HeadRows — hidden states, the linear head that makes logits of them, and the targets of the rows.
+//
+//   hidden         [T, H]    f32 | bf16 | f16   in
+//   weight         [V, H]    f32 | bf16 | f16   in
+//   bias           [V]       f32   in     opt; −∞ masks vocabulary where there is no softcap (under one it becomes −softcap)
+//   everything else as in LogitRows
+struct HeadRows {
+  int64_t T, N, V, H;
+  int32_t portable;  // 1: the portable product even where BLAS is at hand
+  int32_t hidden_dtype;
+  int32_t weight_dtype;
+  int32_t ignore_index;  // −1: none
+  float temperature;
+  float logit_scale;  // > 0
+  float softcap;      // 0: none
+  const void* hidden;
+  const void* weight;
+  const float* bias;
+  const int32_t* target_offsets;
+  const int32_t* targets;
+  const float* temperatures;
+};
+
 // linear_logprobs — logprobs of the logits of a linear head, without ever holding [T, V].
 //
 //   y[t, v] = logit_scale · ( Σ_h hidden[t, h] weight[v, h] + bias[v] ),   then y ← softcap · tanh(y / softcap) if softcap > 0
 //   lse, logprobs, entropy: as logprobs of the logits y
 //
-//   hidden         [T, H]    f32   in
-//   weight         [V, H]    f32   in
-//   bias           [V]       f32   in     opt; −∞ masks vocabulary where there is no softcap (under one it becomes −softcap)
-//   target_offsets, targets, temperatures, lse, logprobs, entropy   as in logprobs
+//   lse, logprobs, entropy   as in logprobs
 //
 // Traffic    the weight once per 256 rows that have targets. Scratch memory: 256 rows × 4096 columns of logits, 256 rows of
 //            hidden states and a packed piece of the weight, whatever T, V and the threads are.
@@ -98,17 +129,7 @@ struct LogprobsBackwardArgs {
 // Order      columns in slabs of 4096, in order. With the portable product a row's bits depend on that row alone, and without
 //            softcap and logit_scale they are those of linear followed by logprobs; with BLAS on its blocking.
 struct LinearLogprobsArgs {
-  int64_t T, N, V, H;
-  int32_t portable;  // 1: the portable product even where BLAS is at hand
-  float temperature;
-  float logit_scale;
-  float softcap;  // 0: none
-  const float* hidden;
-  const float* weight;
-  const float* bias;
-  const int32_t* target_offsets;
-  const int32_t* targets;
-  const float* temperatures;
+  HeadRows head;
   float* lse;
   float* logprobs;
   float* entropy;
@@ -120,7 +141,6 @@ struct LinearLogprobsArgs {
 //   a[t, v]       = dlogits[t, v] of logprobs_backward · logit_scale · (softcap > 0 ? 1 − (y[t, v] / softcap)² : 1)
 //   dhidden[t, h] = Σ_v a[t, v] weight[v, h];   dweight[v, h] += Σ_t a[t, v] hidden[t, h];   dbias[v] += Σ_t a[t, v]
 //
-//   hidden, weight, bias, target_offsets, targets, temperatures   as in linear_logprobs
 //   lse            [T]       f32   in
 //   logprobs       [N]       f32   in     of the forward
 //   entropy        [T]       f32   in     needed where dentropy is given
@@ -137,17 +157,7 @@ struct LinearLogprobsArgs {
 // Order      dhidden: over v as linear_backward. dweight: over the rows with a gradient, in order, a running f32 sum per 256 of
 //            them. dbias: f64 per 256 of them.
 struct LinearLogprobsBackwardArgs {
-  int64_t T, N, V, H;
-  int32_t portable;
-  float temperature;
-  float logit_scale;
-  float softcap;
-  const float* hidden;
-  const float* weight;
-  const float* bias;
-  const int32_t* target_offsets;
-  const int32_t* targets;
-  const float* temperatures;
+  HeadRows head;
   const float* lse;
   const float* logprobs;
   const float* entropy;
@@ -403,18 +413,13 @@ struct ValueLossArgs {
 //   total   = loss − Σ_t entropy_weights[t] · entropy[t]            the metric kMetricLoss is this total
 //   dlogits = ∂total / ∂logits
 //
-//   logits [T, V] in; dlogits [T, V] out, may be the logits · entropy_weights [T] f32 in opt · loss.logprobs [N] f32 out
+//   dlogits [T, V] out, as the logits, may be the logits · entropy_weights [T] f32 in opt · loss.logprobs [N] f32 out
 //   entropy [T] f32 out, opt unless entropy_weights is given · everything else as in the three ops
+//   An ignored target has log-probability 0 and counts as one of weight 0.
 //
 // Traffic    one read and one write of the logits; a row stays in cache between its two passes.
 struct PolicyUpdateArgs {
-  int64_t T, V;
-  int32_t dtype;
-  float temperature;
-  const void* logits;
-  const int32_t* target_offsets;
-  const int32_t* targets;
-  const float* temperatures;
+  LogitRows rows;
   const float* entropy_weights;
   float* logprobs;
   float* lse;

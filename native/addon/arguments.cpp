@@ -65,8 +65,8 @@ Factor factor_of(const std::string& word, const Fields& fields) {
     factor.times = atoll(name.c_str());
     return factor;
   }
-  for (const Field& each : fields)
-    if (each.kind == Kind::kInt64 && name == each.name) factor.offset = static_cast<int32_t>(each.offset);
+  for (const Field& each : fields)  // the first of that name: it is filled before all arrays that it shapes
+    if (factor.offset < 0 && each.kind == Kind::kInt64 && name == each.name) factor.offset = static_cast<int32_t>(each.offset);
   if (factor.offset < 0) abort();  // a shape of this file that names no size: found by the first load of the addon
   return factor;
 }
@@ -118,31 +118,38 @@ Fields clip_loss() {
        inside(offsetof(Record, targets), loss_targets())});
 }
 
-template <class Record>
-Fields logits_rows() {
+Fields logit_rows() {
+  using Record = LogitRows;
   return {NUMBER("T", T),
           NUMBER("N", N),
           NUMBER("V", V),
           NUMBER("dtype", dtype),
+          NUMBER("ignoreIndex", ignore_index),
           NUMBER("temperature", temperature),
+          NUMBER("logitScale", logit_scale),
+          NUMBER("softcap", softcap),
           VALUES("logits", logits, "T V", dtype),
           ARRAY("targetOffsets", target_offsets, "T+1"),
           ARRAY("targets", targets, "N"),
-          OPTIONAL("temperatures", temperatures, "T")};
+          OPTIONAL("temperatures", temperatures, "T"),
+          OPTIONAL("keep", keep, "T V/8")};
 }
 
-template <class Record>
 Fields head_rows() {
+  using Record = HeadRows;
   return {NUMBER("T", T),
           NUMBER("N", N),
           NUMBER("V", V),
           NUMBER("H", H),
           NUMBER("portable", portable),
+          NUMBER("hiddenDtype", hidden_dtype),
+          NUMBER("weightDtype", weight_dtype),
+          NUMBER("ignoreIndex", ignore_index),
           NUMBER("temperature", temperature),
           NUMBER("logitScale", logit_scale),
           NUMBER("softcap", softcap),
-          ARRAY("hidden", hidden, "T H"),
-          ARRAY("weight", weight, "V H"),
+          VALUES("hidden", hidden, "T H", hidden_dtype),
+          VALUES("weight", weight, "V H", weight_dtype),
           OPTIONAL("bias", bias, "V"),
           ARRAY("targetOffsets", target_offsets, "T+1"),
           ARRAY("targets", targets, "N"),
@@ -152,24 +159,24 @@ Fields head_rows() {
 void add_logprobs(std::vector<OpEntry>* table) {
   {
     using Record = LogprobsArgs;
-    OP(logprobs, logits_rows<Record>(),
+    OP(logprobs, inside(offsetof(Record, rows), logit_rows()),
        {ARRAY("lse", lse, "T"), ARRAY("logprobs", logprobs, "N"), OPTIONAL("entropy", entropy, "T"),
         OPTIONAL("sumSquares", sum_squares, "T")});
   }
   {
     using Record = LogprobsBackwardArgs;
-    OP(logprobs_backward, logits_rows<Record>(),
+    OP(logprobs_backward, inside(offsetof(Record, rows), logit_rows()),
        {ARRAY("lse", lse, "T"), OPTIONAL("entropy", entropy, "T"), ARRAY("dlogprobs", dlogprobs, "N"),
-        OPTIONAL("dentropy", dentropy, "T"), VALUES("dlogits", dlogits, "T V", dtype)});
+        OPTIONAL("dentropy", dentropy, "T"), VALUES("dlogits", dlogits, "T V", rows.dtype)});
   }
   {
     using Record = LinearLogprobsArgs;
-    OP(linear_logprobs, head_rows<Record>(),
+    OP(linear_logprobs, inside(offsetof(Record, head), head_rows()),
        {ARRAY("lse", lse, "T"), ARRAY("logprobs", logprobs, "N"), OPTIONAL("entropy", entropy, "T")});
   }
   {
     using Record = LinearLogprobsBackwardArgs;
-    OP(linear_logprobs_backward, head_rows<Record>(),
+    OP(linear_logprobs_backward, inside(offsetof(Record, head), head_rows()),
        {ARRAY("lse", lse, "T"), ARRAY("logprobs", logprobs, "N"), OPTIONAL("entropy", entropy, "T"),
         ARRAY("dlogprobs", dlogprobs, "N"), OPTIONAL("dentropy", dentropy, "T"), OPTIONAL("dhidden", dhidden, "T H"),
         OPTIONAL("dweight", dweight, "V H"), OPTIONAL("dbias", dbias, "V")});
@@ -241,20 +248,10 @@ void add_losses(std::vector<OpEntry>* table) {
 
 void add_updates(std::vector<OpEntry>* table) {
   using Record = PolicyUpdateArgs;
-  const Fields rows = {NUMBER("T", T),
-                       NUMBER("V", V),
-                       NUMBER("dtype", dtype),
-                       NUMBER("temperature", temperature),
-                       VALUES("logits", logits, "T V", dtype),
-                       ARRAY("targetOffsets", target_offsets, "T+1"),
-                       ARRAY("targets", targets, "N"),
-                       OPTIONAL("temperatures", temperatures, "T"),
-                       OPTIONAL("entropyWeights", entropy_weights, "T"),
-                       ARRAY("logprobs", logprobs, "N"),
-                       ARRAY("lse", lse, "T"),
-                       OPTIONAL("entropy", entropy, "T"),
-                       VALUES("dlogits", dlogits, "T V", dtype)};
-  OP(policy_update_clip, inside(offsetof(Record, loss), clip_loss()), rows);
+  const Fields update = {OPTIONAL("entropyWeights", entropy_weights, "T"), ARRAY("logprobs", logprobs, "N"),
+                         ARRAY("lse", lse, "T"), OPTIONAL("entropy", entropy, "T"),
+                         VALUES("dlogits", dlogits, "T V", rows.dtype)};
+  OP(policy_update_clip, inside(offsetof(Record, rows), logit_rows()), inside(offsetof(Record, loss), clip_loss()), update);
 }
 
 void add_optimizer_and_sampling(std::vector<OpEntry>* table) {

@@ -39,7 +39,8 @@ struct Head {
 
 template <class Args>
 Head head_of(const Args& args) {
-  return {args.V, args.H, args.weight, args.bias, args.logit_scale, args.softcap, by_blas(args.H, args.V, args.portable)};
+  return {args.head.V,           args.head.H,       static_cast<const float*>(args.head.weight),          args.head.bias,
+          args.head.logit_scale, args.head.softcap, by_blas(args.head.H, args.head.V, args.head.portable)};
 }
 
 // Columns begin … begin + width of the vocabulary.
@@ -117,42 +118,44 @@ void scale_and_cap(const Head& head, float* row, int64_t count) {
 
 template <class Args>
 float inverse_temperature(const Args& args, int64_t t) {
-  return 1.0f / (args.temperatures ? args.temperatures[t] : args.temperature);
+  return 1.0f / (args.head.temperatures ? args.head.temperatures[t] : args.head.temperature);
 }
 
 template <bool with_entropy>
 bool forward(const LinearLogprobsArgs& args, float* copies, float* y) {
   const Head head = head_of(args);
   RowSums sums[kBlockRows];
-  auto has_targets = [&](int64_t t) { return args.target_offsets[t] < args.target_offsets[t + 1]; };
-  return row_blocks(args.T, args.H, args.hidden, copies, has_targets, [&](const RowBlock& block) {
-    for (int64_t i = 0; i < block.count; ++i) sums[i] = kNoSums;
-    const bool done = slabs(head.V, [&](const Slab& slab) {
-      if (!project(head, block, slab, y)) return false;
-      parallel_blocks(block.count, kRowsPerChunk, [&](int64_t first, int64_t last) {
-        for (int64_t i = first; i < last; ++i) {
-          const int64_t t = block.rows[i];
-          float* row = y + i * slab.width;
-          scale_and_cap(head, row, slab.width);
-          sums[i] = extend_sums<with_entropy, false>(sums[i], row, slab.width, inverse_temperature(args, t));
-          for (int64_t n = args.target_offsets[t]; n < args.target_offsets[t + 1]; ++n) {
-            const int64_t v = args.targets[n] - slab.begin;
-            if (v >= 0 && v < slab.width) args.logprobs[n] = row[v];  // the logit, until the sums are complete
-          }
-        }
-      });
-      return true;
-    });
-    for (int64_t i = 0; done && i < block.count; ++i) {
-      const int64_t t = block.rows[i];
-      const float scale = inverse_temperature(args, t);
-      args.lse[t] = row_lse(sums[i], scale);
-      if (with_entropy) args.entropy[t] = row_entropy(sums[i]);
-      for (int64_t n = args.target_offsets[t]; n < args.target_offsets[t + 1]; ++n)
-        args.logprobs[n] = row_logprob(sums[i], args.logprobs[n], scale);
-    }
-    return done;
-  });
+  auto has_targets = [&](int64_t t) { return args.head.target_offsets[t] < args.head.target_offsets[t + 1]; };
+  return row_blocks(args.head.T, args.head.H, static_cast<const float*>(args.head.hidden), copies, has_targets,
+                    [&](const RowBlock& block) {
+                      for (int64_t i = 0; i < block.count; ++i) sums[i] = kNoSums;
+                      const bool done = slabs(head.V, [&](const Slab& slab) {
+                        if (!project(head, block, slab, y)) return false;
+                        parallel_blocks(block.count, kRowsPerChunk, [&](int64_t first, int64_t last) {
+                          for (int64_t i = first; i < last; ++i) {
+                            const int64_t t = block.rows[i];
+                            float* row = y + i * slab.width;
+                            scale_and_cap(head, row, slab.width);
+                            sums[i] = extend_sums<with_entropy, false>(sums[i], row, slab.width, inverse_temperature(args, t));
+                            for (int64_t n = args.head.target_offsets[t]; n < args.head.target_offsets[t + 1]; ++n) {
+                              const int64_t v = args.head.targets[n] - slab.begin;
+                              if (v >= 0 && v < slab.width)
+                                args.logprobs[n] = row[v];  // the logit, until the sums are complete
+                            }
+                          }
+                        });
+                        return true;
+                      });
+                      for (int64_t i = 0; done && i < block.count; ++i) {
+                        const int64_t t = block.rows[i];
+                        const float scale = inverse_temperature(args, t);
+                        args.lse[t] = row_lse(sums[i], scale);
+                        if (with_entropy) args.entropy[t] = row_entropy(sums[i]);
+                        for (int64_t n = args.head.target_offsets[t]; n < args.head.target_offsets[t + 1]; ++n)
+                          args.logprobs[n] = row_logprob(sums[i], args.logprobs[n], scale);
+                      }
+                      return done;
+                    });
 }
 
 // What the gradient of one row needs besides its logits.
@@ -250,38 +253,39 @@ bool backward(const LinearLogprobsBackwardArgs& args, float* copies, float* a, f
   const Head head = head_of(args);
   auto dentropy = [&](int64_t t) { return args.dentropy ? args.dentropy[t] : 0.0f; };
   auto has_gradient = [&](int64_t t) {
-    const int64_t first = args.target_offsets[t], last = args.target_offsets[t + 1];
+    const int64_t first = args.head.target_offsets[t], last = args.head.target_offsets[t + 1];
     bool any = first < last && dentropy(t) != 0.0f;
     for (int64_t n = first; n < last; ++n) any = any || args.dlogprobs[n] != 0.0f;
     return any && args.lse[t] != -INFINITY;
   };
-  return row_blocks(args.T, args.H, args.hidden, copies, has_gradient, [&](const RowBlock& block) {
-    const bool done = slabs(head.V, [&](const Slab& slab) {
-      if (!project(head, block, slab, a)) return false;
-      parallel_blocks(block.count, kRowsPerChunk, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          const int64_t t = block.rows[i], first = args.target_offsets[t];
-          scale_and_cap(head, a + i * slab.width, slab.width);
-          const RowGradient row = {inverse_temperature(args, t),
-                                   args.lse[t],
-                                   dentropy(t),
-                                   args.dentropy ? args.entropy[t] : 0.0f,
-                                   args.target_offsets[t + 1] - first,
-                                   args.targets + first,
-                                   args.logprobs + first,
-                                   args.dlogprobs + first,
-                                   kept + first};
-          gradient_in_place(head, row, slab, a + i * slab.width);
-        }
+  return row_blocks(
+      args.head.T, args.head.H, static_cast<const float*>(args.head.hidden), copies, has_gradient, [&](const RowBlock& block) {
+        const bool done = slabs(head.V, [&](const Slab& slab) {
+          if (!project(head, block, slab, a)) return false;
+          parallel_blocks(block.count, kRowsPerChunk, [&](int64_t begin, int64_t end) {
+            for (int64_t i = begin; i < end; ++i) {
+              const int64_t t = block.rows[i], first = args.head.target_offsets[t];
+              scale_and_cap(head, a + i * slab.width, slab.width);
+              const RowGradient row = {inverse_temperature(args, t),
+                                       args.lse[t],
+                                       dentropy(t),
+                                       args.dentropy ? args.entropy[t] : 0.0f,
+                                       args.head.target_offsets[t + 1] - first,
+                                       args.head.targets + first,
+                                       args.logprobs + first,
+                                       args.dlogprobs + first,
+                                       kept + first};
+              gradient_in_place(head, row, slab, a + i * slab.width);
+            }
+          });
+          if (args.dbias) add_dbias(block, slab, a, args.dbias + slab.begin);
+          if (args.dweight && !add_dweight(head, block, slab, a, args.dweight + slab.begin * head.H)) return false;
+          return !args.dhidden || add_dhidden(head, block, slab, a, dcopies);
+        });
+        for (int64_t i = 0; done && args.dhidden && i < block.count; ++i)
+          memcpy(args.dhidden + block.rows[i] * head.H, dcopies + i * head.H, static_cast<size_t>(head.H) * sizeof(float));
+        return done;
       });
-      if (args.dbias) add_dbias(block, slab, a, args.dbias + slab.begin);
-      if (args.dweight && !add_dweight(head, block, slab, a, args.dweight + slab.begin * head.H)) return false;
-      return !args.dhidden || add_dhidden(head, block, slab, a, dcopies);
-    });
-    for (int64_t i = 0; done && args.dhidden && i < block.count; ++i)
-      memcpy(args.dhidden + block.rows[i] * head.H, dcopies + i * head.H, static_cast<size_t>(head.H) * sizeof(float));
-    return done;
-  });
 }
 
 float* floats(int64_t count) { return static_cast<float*>(malloc(static_cast<size_t>(count > 0 ? count : 1) * sizeof(float))); }
@@ -291,9 +295,9 @@ constexpr const char* kNoMemory = "no memory for a block of rows and a slab of l
 }  // namespace
 
 int32_t linear_logprobs(const LinearLogprobsArgs* args, ScStream, ScError* error) {
-  const int64_t rows = args->T < kBlockRows ? args->T : kBlockRows;
-  const int64_t columns = args->V < kSlabColumns ? args->V : kSlabColumns;
-  float* copies = floats(rows * args->H);
+  const int64_t rows = args->head.T < kBlockRows ? args->head.T : kBlockRows;
+  const int64_t columns = args->head.V < kSlabColumns ? args->head.V : kSlabColumns;
+  float* copies = floats(rows * args->head.H);
   float* y = floats(rows * columns);
   bool done = copies && y;
   if (done) done = args->entropy ? forward<true>(*args, copies, y) : forward<false>(*args, copies, y);
@@ -303,14 +307,14 @@ int32_t linear_logprobs(const LinearLogprobsArgs* args, ScStream, ScError* error
 }
 
 int32_t linear_logprobs_backward(const LinearLogprobsBackwardArgs* args, ScStream, ScError* error) {
-  if (args->dhidden) memset(args->dhidden, 0, static_cast<size_t>(args->T * args->H) * sizeof(float));
+  if (args->dhidden) memset(args->dhidden, 0, static_cast<size_t>(args->head.T * args->head.H) * sizeof(float));
   if (!args->dhidden && !args->dweight && !args->dbias) return 0;
-  const int64_t rows = args->T < kBlockRows ? args->T : kBlockRows;
-  const int64_t columns = args->V < kSlabColumns ? args->V : kSlabColumns;
-  float* copies = floats(rows * args->H);
+  const int64_t rows = args->head.T < kBlockRows ? args->head.T : kBlockRows;
+  const int64_t columns = args->head.V < kSlabColumns ? args->head.V : kSlabColumns;
+  float* copies = floats(rows * args->head.H);
   float* a = floats(rows * columns);
-  float* dcopies = floats(args->dhidden ? rows * args->H : 0);
-  float* kept = floats(args->N);
+  float* dcopies = floats(args->dhidden ? rows * args->head.H : 0);
+  float* kept = floats(args->head.N);
   const bool done = copies && a && dcopies && kept && backward(*args, copies, a, dcopies, kept);
   free(copies);
   free(a);

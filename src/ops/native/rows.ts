@@ -36,6 +36,9 @@ export interface RowFields extends TargetFields {
   readonly V: number;
   /** 0: f32 */
   readonly dtype: number;
+  readonly ignoreIndex: number;
+  readonly logitScale: number;
+  readonly softcap: number;
   readonly logits: Float32Array;
 }
 
@@ -48,12 +51,15 @@ export function rowFields(check: Check, args: LogprobsInputs): RowFields {
     check.fail(`the length of logits [T, V] to be a positive multiple of T = ${T}`, String(logits.length));
   }
   check.range("targets", "[N]", fields.targets, 0, V - 1);
-  return { ...fields, V, dtype: 0, logits };
+  return { ...fields, V, dtype: 0, ignoreIndex: -1, logitScale: 1, softcap: 0, logits };
 }
 
 export interface HeadFields extends TargetFields {
   readonly V: number;
   readonly H: number;
+  readonly hiddenDtype: number;
+  readonly weightDtype: number;
+  readonly ignoreIndex: number;
   readonly hidden: Float32Array;
   readonly weight: Float32Array;
   readonly bias: Float32Array | undefined;
@@ -81,6 +87,9 @@ export function headFields(check: Check, args: LinearLogprobsInputs, perToken: F
     ...fields,
     V,
     H,
+    hiddenDtype: 0,
+    weightDtype: 0,
+    ignoreIndex: -1,
     hidden,
     weight,
     bias: check.optionalFloats("bias", "[V]", args.bias, V),
