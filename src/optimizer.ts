@@ -19,6 +19,16 @@ export interface AdamWOptions {
   readonly maxGradNorm?: number;
 }
 
+/** What the optimizer remembers from step to step, as long as the parameters. */
+export interface AdamWState {
+  /** steps made */
+  readonly steps: number;
+  /** first moments; empty before the first step */
+  readonly m: Floats;
+  /** second moments; empty before the first step */
+  readonly v: Floats;
+}
+
 /** Loshchilov & Hutter 2019, arXiv:1711.05101. The moments begin at 0 and follow the arrays of the first step. */
 export class AdamW implements Optimizer {
   lr: number;
@@ -36,6 +46,22 @@ export class AdamW implements Optimizer {
 
   get steps(): number {
     return this.#steps;
+  }
+
+  /** The live state, not a copy. */
+  get state(): AdamWState {
+    return { steps: this.#steps, m: this.#m, v: this.#v };
+  }
+
+  /** Goes on from a state, whose arrays are taken over. */
+  restore({ steps, m, v }: AdamWState): void {
+    if (m.length !== v.length || (steps === 0) !== (m.length === 0)) {
+      throw new RangeError(
+        `AdamW: expected moments of one length, of which there are none before the first step, ` +
+          `received ${m.length} and ${v.length} after ${steps} steps`,
+      );
+    }
+    [this.#steps, this.#m, this.#v] = [steps, m, v];
   }
 
   step(ops: Ops, params: Floats, grads: Floats): number {

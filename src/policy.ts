@@ -27,6 +27,14 @@ export interface SamplingOptions {
   readonly minP?: number;
   /** an integer ≥ 0; the same seed and the same calls give the same tokens */
   readonly seed: number;
+  /** requests that an earlier sampler of this seed has answered, to go on where it ended. Default 0. */
+  readonly answered?: number;
+}
+
+/** A sampler that can be gone on with: every request draws from a stream of its own, numbered from 0. */
+export interface PolicySampler extends Sampler {
+  /** requests answered so far, those of `SamplingOptions.answered` included */
+  readonly answered: number;
 }
 
 /** A forward pass whose activations are kept until the next one. */
@@ -42,7 +50,7 @@ export interface Policy {
   /** V */
   readonly vocabulary: number;
   /** A sampler from the policy as it is at each call. It draws from streams of its own. */
-  sampler(options: SamplingOptions): Sampler;
+  sampler(options: SamplingOptions): PolicySampler;
   /** Logits at every packed position of a batch. */
   forward(batch: Pick<Batch, "tokens" | "depth" | "subtreeEnd">): ForwardPass;
   /** In the checkpoint's order. */

@@ -6,8 +6,14 @@
 export class Random {
   #state: number;
 
+  /** @param seed any integer, of which the low 32 bits count; also a state, to go on from there */
   constructor(seed: number) {
     this.#state = seed >>> 0;
+  }
+
+  /** What a generator that goes on from here begins with. */
+  get state(): number {
+    return this.#state;
   }
 
   /** uniform in [0, 1) */

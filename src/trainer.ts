@@ -1,6 +1,6 @@
 /** The training loop: problems to trees, outcomes to credit, credit to a better policy. */
 
-import { AdamW } from "./optimizer.ts";
+import { AdamW, type AdamWState } from "./optimizer.ts";
 import type { Policy } from "./policy.ts";
 import { deriveSeed, Random } from "./random.ts";
 import type { Task } from "./tasks/task.ts";
@@ -85,28 +85,56 @@ export interface IterationMetrics {
   readonly seconds: { readonly rollout: number; readonly correct: number; readonly update: number };
 }
 
+/** Where a run is between two iterations, besides the policy's parameters: what it takes to go on to the same end. */
+export interface TrainState {
+  readonly iteration: number;
+  /** generated so far */
+  readonly tokens: number;
+  /** of the generator that draws problems */
+  readonly problems: number;
+  /** of the generator that shuffles trees */
+  readonly shuffle: number;
+  /** requests that the sampler has answered */
+  readonly answered: number;
+  readonly optimizer: AdamWState;
+}
+
 export interface Iteration {
   readonly metrics: IterationMetrics;
   readonly trees: readonly Tree[];
   readonly supervisions: readonly Supervision[];
+  /** The state after this iteration, until the next one begins. The optimizer's arrays are its own, not copies. */
+  state(): TrainState;
 }
 
 /**
  * Trains while the budget pays for a quarter of an iteration at its dearest, one iteration per value. The last iterations are
  * smaller, so that the budget is never exceeded.
+ *
+ * @param from the state of an earlier run with this configuration, whose policy this is: it goes on to the same end
  */
-export async function* train(policy: Policy, task: Task, config: TrainConfig): AsyncGenerator<Iteration> {
-  const problems = new Random(deriveSeed(config.seed, "problems"));
-  const shuffle = new Random(deriveSeed(config.seed, "shuffle"));
-  const sampler = policy.sampler({ seed: deriveSeed(config.seed, "sample"), temperature: config.temperature });
+export async function* train(
+  policy: Policy,
+  task: Task,
+  config: TrainConfig,
+  from?: TrainState,
+): AsyncGenerator<Iteration> {
+  const problems = new Random(from?.problems ?? deriveSeed(config.seed, "problems"));
+  const shuffle = new Random(from?.shuffle ?? deriveSeed(config.seed, "shuffle"));
+  const sampler = policy.sampler({
+    seed: deriveSeed(config.seed, "sample"),
+    temperature: config.temperature,
+    answered: from?.answered ?? 0,
+  });
   const optimizer = new AdamW(config);
+  if (from !== undefined) optimizer.restore(from.optimizer);
   const { repair, ...shape } = task;
   const rules = { rule: config.rule, advantage: (outcomes: Float64Array) => grpo({ outcomes, eps: 1e-4 }) };
   const clock = stopwatch();
-  let tokens = 0;
+  let tokens = from?.tokens ?? 0;
   const perProblem = mostTokens(task, config);
 
-  for (let iteration = 1; tokens < config.budgetTokens; iteration++) {
+  for (let iteration = (from?.iteration ?? 0) + 1; tokens < config.budgetTokens; iteration++) {
     const affordable = Math.floor((config.budgetTokens - tokens) / perProblem);
     // A handful of problems makes a noisy step that undoes more than it adds.
     if (affordable < (iteration === 1 ? 1 : config.problemsPerIteration / 4)) return;
@@ -145,7 +173,15 @@ export async function* train(policy: Policy, task: Task, config: TrainConfig): A
       update: updated,
       seconds: clock.read(),
     };
-    yield { metrics, trees, supervisions };
+    const state = (): TrainState => ({
+      iteration,
+      tokens,
+      problems: problems.state,
+      shuffle: shuffle.state,
+      answered: sampler.answered,
+      optimizer: optimizer.state,
+    });
+    yield { metrics, trees, supervisions, state };
   }
 }
 

@@ -105,4 +105,20 @@ describe("AdamW", () => {
   it.each([0, -1, NaN])("refuses a largest norm of %s", (maxGradNorm) => {
     expect(() => new AdamW({ lr: 0.1, maxGradNorm })).toThrow(/maxGradNorm to be above 0/);
   });
+
+  it("goes on from its state, and refuses one that is not whole or of other parameters", () => {
+    const ops = reference();
+    const [whole, resumed] = [new AdamW({ lr: 0.1 }), new AdamW({ lr: 0.1 })];
+    const [a, b] = [Float64Array.of(1, 2), Float64Array.of(1, 2)];
+    whole.step(ops, a, Float64Array.of(0.5, -1));
+    b.set(a);
+    const { steps, m, v } = whole.state;
+    resumed.restore({ steps, m: m.slice(), v: v.slice() });
+    whole.step(ops, a, Float64Array.of(0.25, 3));
+    resumed.step(ops, b, Float64Array.of(0.25, 3));
+    expect(b).toEqual(a);
+    expect(resumed.steps).toBe(2);
+    expect(() => resumed.restore({ steps: 1, m, v: v.slice(1) })).toThrow("received 2 and 1 after 1 steps");
+    expect(() => resumed.restore({ steps: 0, m, v })).toThrow("received 2 and 2 after 0 steps");
+  });
 });

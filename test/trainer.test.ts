@@ -1,9 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { openOps } from "../src/ops/native.ts";
+import type { Floats } from "../src/ops/ops.ts";
 import type { Policy } from "../src/policy.ts";
 import { TablePolicy } from "../src/policies/table.ts";
 import type { Task } from "../src/tasks/task.ts";
-import { identification, train, type IterationMetrics, type TrainConfig } from "../src/trainer.ts";
+import { identification, train, type IterationMetrics, type TrainConfig, type TrainState } from "../src/trainer.ts";
 import { fixedTokens, type Problem } from "../src/trajectory/index.ts";
 import { draw } from "./support/draw.ts";
 import { valuesOf } from "./support/policies.ts";
@@ -79,6 +80,9 @@ function counted(policy: TablePolicy): { policy: Policy; tokens: () => number } 
     sampler: (options) => {
       const sampler = policy.sampler(options);
       return {
+        get answered() {
+          return sampler.answered;
+        },
         async sample(requests) {
           const completions = await sampler.sample(requests);
           for (const completion of completions) tokens += completion.tokens.length;
@@ -211,5 +215,27 @@ describe("identification", () => {
     expect(identification(counting, [tree])).toEqual({ ...found, judged: 3, agreed: 2 });
     const { firstWrongStep: _, ...untold } = counting;
     expect(identification(untold, [tree])).toEqual({ ...found, judged: 0, agreed: 0 });
+  });
+
+  it("goes on from a state to the end of the run that was not interrupted", async () => {
+    const settings = { ...config, budgetTokens: 3000, repair: true };
+    const whole = beginner();
+    const states: TrainState[] = [];
+    const parameters: Floats[] = [];
+    for await (const { state } of train(whole, counting, settings)) {
+      const { optimizer, ...rest } = state();
+      states.push({ ...rest, optimizer: { ...optimizer, m: optimizer.m.slice(), v: optimizer.v.slice() } });
+      parameters.push(whole.parameters()[0].data.slice());
+    }
+    expect(states.length).toBeGreaterThan(3);
+    for (const at of [0, 2, states.length - 1]) {
+      const resumed = beginner();
+      resumed.parameters()[0].data.set(parameters[at]);
+      const iterations: number[] = [];
+      for await (const { metrics } of train(resumed, counting, settings, states[at]))
+        iterations.push(metrics.iteration);
+      expect(iterations).toEqual(states.slice(at + 1).map(({ iteration }) => iteration));
+      expect(resumed.parameters()[0].data).toEqual(whole.parameters()[0].data);
+    }
   });
 });

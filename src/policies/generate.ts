@@ -1,8 +1,8 @@
 /** Sampling token by token, for policies that can give logits at a node of their prefix tree. */
 
 import type { Floats, Ops } from "../ops/ops.ts";
-import type { SamplingOptions } from "../policy.ts";
-import type { Completion, SampleRequest, Sampler } from "../trajectory/index.ts";
+import type { PolicySampler, SamplingOptions } from "../policy.ts";
+import type { Completion, SampleRequest } from "../trajectory/index.ts";
 
 /** A policy as generation sees it: prefixes are nodes; a node gives logits. */
 export interface Decoder {
@@ -24,14 +24,17 @@ interface Row {
   node: number;
 }
 
-/** Every request draws from a stream of its own, numbered from 0 over the life of the sampler. */
-export function samplerOf(decoder: Decoder, options: SamplingOptions): Sampler {
-  let streams = 0;
+/** Every request draws from a stream of its own, numbered on over the life of the sampler. */
+export function samplerOf(decoder: Decoder, options: SamplingOptions): PolicySampler {
+  let answered = options.answered ?? 0;
   return {
+    get answered() {
+      return answered;
+    },
     async sample(requests) {
       requests.forEach((request, r) => checkRequest(request, r, decoder));
-      const first = streams;
-      streams += requests.length;
+      const first = answered;
+      answered += requests.length;
       return generate(decoder, options, requests, first);
     },
   };

@@ -8,8 +8,7 @@ import { openOps } from "../ops/native.ts";
 import type { Floats, Ops } from "../ops/ops.ts";
 import type { Optimizer } from "../optimizer.ts";
 import { Parameters } from "../parameters.ts";
-import type { ForwardPass, Parameter, Policy, SamplingOptions } from "../policy.ts";
-import type { Sampler } from "../trajectory/index.ts";
+import type { ForwardPass, Parameter, Policy, PolicySampler, SamplingOptions } from "../policy.ts";
 import { samplerOf } from "./generate.ts";
 
 export interface TableOptions {
@@ -73,7 +72,7 @@ export class TablePolicy implements Policy {
     };
   }
 
-  sampler(options: SamplingOptions): Sampler {
+  sampler(options: SamplingOptions): PolicySampler {
     return samplerOf(
       {
         ops: this.ops,

@@ -10,8 +10,7 @@ import type { Floats, Ops } from "../ops/ops.ts";
 import { openOps } from "../ops/native.ts";
 import type { Optimizer } from "../optimizer.ts";
 import { Parameters, type Shape } from "../parameters.ts";
-import type { ForwardPass, Parameter, Policy, SamplingOptions } from "../policy.ts";
-import type { Sampler } from "../trajectory/index.ts";
+import type { ForwardPass, Parameter, Policy, PolicySampler, SamplingOptions } from "../policy.ts";
 import { samplerOf } from "./generate.ts";
 import { PrefixCache } from "./prefix-cache.ts";
 import { Workspace } from "./workspace.ts";
@@ -254,7 +253,7 @@ export class TransformerPolicy implements Policy {
     }
   }
 
-  sampler(options: SamplingOptions): Sampler {
+  sampler(options: SamplingOptions): PolicySampler {
     return samplerOf(
       {
         ops: this.ops,
