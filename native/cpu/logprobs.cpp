@@ -1,9 +1,9 @@
-// logprobs, logprobs_backward. A chunk of rows is about as much as a core reads in 50 µs; a row is read from memory once: the
-// block that was searched for its maximum is still in the first cache when it is summed.
+// logprobs, logprobs_backward. A chunk of rows is about as much as a core reads in 50 µs; a row is read from memory once.
 
 #include "cpu.h"
+#include "logit_gradient.h"
+#include "logit_row.h"
 #include "parallel.h"
-#include "softmax_row.h"
 
 namespace SC_ISA {
 
@@ -11,51 +11,64 @@ namespace {
 
 int64_t rows_per_chunk(int64_t V) { return V >= 65536 ? 1 : 65536 / (V > 0 ? V : 1); }
 
-template <bool with_entropy, bool with_squares>
+template <bool with_entropy, bool with_squares, class Element>
 void logprobs_rows(const LogprobsArgs& args, int64_t begin, int64_t end) {
-  const float* logits = static_cast<const float*>(args.rows.logits);
   for (int64_t t = begin; t < end; ++t) {
-    const int64_t first = args.rows.target_offsets[t], last = args.rows.target_offsets[t + 1];
-    if (first == last) continue;
-    const float scale = 1.0f / (args.rows.temperatures ? args.rows.temperatures[t] : args.rows.temperature);
-    const float* row = logits + t * args.rows.V;
-    const RowSums sums = sum_row<with_entropy, with_squares>(row, args.rows.V, scale);
-    args.lse[t] = row_lse(sums, scale);
-    for (int64_t n = first; n < last; ++n) args.logprobs[n] = row_logprob(sums, row[args.rows.targets[n]], scale);
-    if (with_entropy) args.entropy[t] = row_entropy(sums);
-    if (with_squares)
-      args.sum_squares[t] = sums.top == -INFINITY ? 0.0f : static_cast<float>(sums.squares / (sums.total() * sums.total()));
+    const LogitRow<Element> row = logit_row<Element>(args.rows, t);
+    float* logprobs = args.logprobs + args.rows.target_offsets[t];
+    if (!row.has_targets()) {
+      for (int64_t k = 0; k < row.count; ++k) logprobs[k] = 0.0f;
+      continue;
+    }
+    const RowTotals totals = totals_of<with_entropy, with_squares>(row);
+    args.lse[t] = row_lse(totals.support, row.chain.scale);
+    for (int64_t k = 0; k < row.count; ++k) logprobs[k] = target_logprob(row, totals.support, k);
+    if (with_entropy) args.entropy[t] = row_entropy(totals.full);
+    if (with_squares) args.sum_squares[t] = row_sum_squares(totals.full);
   }
+}
+
+template <class Element>
+void gradient_rows(const LogprobsBackwardArgs& args, int64_t begin, int64_t end) {
+  const LogitRows& rows = args.rows;
+  const bool streamed = streams<Element>(rows, args.dlogits);
+  for (int64_t t = begin; t < end; ++t) {
+    const LogitRow<Element> row = logit_row<Element>(rows, t);
+    Element* out = static_cast<Element*>(args.dlogits) + t * rows.V;
+    if (!row.has_targets()) {
+      memset(out, 0, static_cast<size_t>(rows.V) * sizeof(Element));
+      continue;
+    }
+    const float dentropy = args.dentropy ? args.dentropy[t] : 0.0f;
+    const Normaliser support = {0.0f, args.lse[t]};
+    const Normaliser full = row.keep && dentropy != 0.0f ? normaliser_of(sums_of<false, false>(row, false)) : support;
+    const RowUpstream upstream = {support, full, args.dlogprobs + rows.target_offsets[t], dentropy,
+                                  args.dentropy ? args.entropy[t] : 0.0f};
+    row_gradient(row, upstream, out, streamed);
+  }
+  if (streamed) stream_fence();
 }
 
 }  // namespace
 
 int32_t logprobs(const LogprobsArgs* args, ScStream, ScError*) {
-  parallel_blocks(args->rows.T, rows_per_chunk(args->rows.V), [&](int64_t begin, int64_t end) {
-    if (args->entropy && args->sum_squares) return logprobs_rows<true, true>(*args, begin, end);
-    if (args->entropy) return logprobs_rows<true, false>(*args, begin, end);
-    if (args->sum_squares) return logprobs_rows<false, true>(*args, begin, end);
-    logprobs_rows<false, false>(*args, begin, end);
+  with_element(args->rows.dtype, [&](auto type) {
+    using Element = typename decltype(type)::Element;
+    parallel_blocks(args->rows.T, rows_per_chunk(args->rows.V), [&](int64_t begin, int64_t end) {
+      if (args->entropy && args->sum_squares) return logprobs_rows<true, true, Element>(*args, begin, end);
+      if (args->entropy) return logprobs_rows<true, false, Element>(*args, begin, end);
+      if (args->sum_squares) return logprobs_rows<false, true, Element>(*args, begin, end);
+      logprobs_rows<false, false, Element>(*args, begin, end);
+    });
   });
   return 0;
 }
 
 int32_t logprobs_backward(const LogprobsBackwardArgs* args, ScStream, ScError*) {
-  const float* logits = static_cast<const float*>(args->rows.logits);
-  float* dlogits = static_cast<float*>(args->dlogits);
-  parallel_blocks(args->rows.T, rows_per_chunk(args->rows.V), [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
-      const int64_t first = args->rows.target_offsets[t], last = args->rows.target_offsets[t + 1];
-      float* out = dlogits + t * args->rows.V;
-      if (first == last) {
-        memset(out, 0, static_cast<size_t>(args->rows.V) * sizeof(float));
-        continue;
-      }
-      const float scale = 1.0f / (args->rows.temperatures ? args->rows.temperatures[t] : args->rows.temperature);
-      row_gradient(logits + t * args->rows.V, args->rows.V, scale, 0.0f, args->lse[t], args->rows.targets + first,
-                   args->dlogprobs + first, last - first, args->dentropy ? args->dentropy[t] : 0.0f,
-                   args->dentropy ? args->entropy[t] : 0.0f, out);
-    }
+  with_element(args->rows.dtype, [&](auto type) {
+    using Element = typename decltype(type)::Element;
+    parallel_blocks(args->rows.T, rows_per_chunk(args->rows.V),
+                    [&](int64_t begin, int64_t end) { gradient_rows<Element>(*args, begin, end); });
   });
   return 0;
 }

@@ -1,16 +1,14 @@
-// One row of logits: its running maximum and sums in one pass, and its gradient in a second. Shared by logprobs and the fused
-// policy update.
+// Sums over one row of numbers that its softmax, entropy and log-probabilities are made of, in one pass. Shared by whatever
+// makes probabilities of logits.
 
 #ifndef STEPCREDIT_CPU_SOFTMAX_ROW_H
 #define STEPCREDIT_CPU_SOFTMAX_ROW_H
-
-#include <stdlib.h>
 
 #include "simd.h"
 
 namespace {
 
-// Elements whose maximum is taken before they are summed: small enough to be in the first cache when they are read again.
+// Elements that are summed against one maximum, and in f32: small enough to be in the first cache if they are read again.
 constexpr int64_t kSoftmaxBlock = 2048;
 
 // Σ over a row of e = exp((x − top) · scale), with the `tops` elements that equal the maximum (e = 1) kept apart, so that
@@ -28,77 +26,122 @@ struct RowSums {
 
 constexpr RowSums kNoSums = {-INFINITY, 0, 0.0, 0.0, 0.0};
 
-// The sums of a row of which the next V elements are `x`, from those of the elements before. A row that comes in pieces has
-// the bits of a whole one where all pieces but the last are a multiple of kSoftmaxBlock.
-template <bool with_entropy, bool with_squares>
-inline RowSums extend_sums(RowSums sums, const float* x, int64_t V, float scale) {
-  for (int64_t begin = 0; begin < V; begin += kSoftmaxBlock) {
-    const int64_t count = begin + kSoftmaxBlock < V ? kSoftmaxBlock : V - begin;
-    const float* block = x + begin;
-    const int64_t whole = count - count % kLanes;
+// f32 sums of a block against a base, one per lane and unrolled step, and the block's maximum.
+template <bool with_entropy, bool with_squares, int64_t steps>
+struct BlockSums {
+  VecF base, scale;
+  VecF top[steps], sum[steps], weighted[steps], squares[steps];
 
-    VecF tops4[4] = {splat(-INFINITY), splat(-INFINITY), splat(-INFINITY), splat(-INFINITY)};
-    int64_t i = 0;
-    for (; i + 4 * kLanes <= whole; i += 4 * kLanes)
-      for (int64_t u = 0; u < 4; ++u) tops4[u] = max(tops4[u], load(block + i + u * kLanes));
-    for (; i < whole; i += kLanes) tops4[0] = max(tops4[0], load(block + i));
-    if (whole < count) tops4[0] = max(tops4[0], load_part(block + whole, count - whole, -INFINITY));
-    const float top = max_lanes(max(max(tops4[0], tops4[1]), max(tops4[2], tops4[3])));
-
-    if (top > sums.top) {
-      if (sums.tops > 0 || sums.rest != 0.0) {
-        const double shift = static_cast<double>(sums.top - top) * scale;
-        const double factor = ::exp(shift);
-        if (with_entropy) sums.weighted = factor * (sums.weighted + shift * sums.total());
-        if (with_squares) sums.squares *= factor * factor;
-        sums.rest = factor * sums.total();
-        sums.tops = 0;
-        if (factor == 0.0) sums.weighted = 0.0;
-      }
-      sums.top = top;
-    }
-    const bool masked = sums.top == -INFINITY;  // nothing but −∞ so far, or NaN: x − x is NaN there and 0 at −∞
-    const VecF base = splat(masked ? 0.0f : sums.top);
-    const VecF factor = splat(scale);
-
-    VecF rest[2] = {}, weighted[2] = {}, squares[2] = {};
-    VecI equal[2] = {};
-    auto add = [&](VecF logits, int64_t u) {
-      const VecF z = (logits - base) * factor;
-      const VecF e = exp(z);
-      const VecI is_top = logits == base;
-      rest[u] += is_top ? VecF{} : e;
-      equal[u] -= is_top;
-      if (with_entropy) weighted[u] += e > splat(0.0f) ? e * z : VecF{};
-      if (with_squares) squares[u] = fma(e, e, squares[u]);
-    };
-    i = 0;
-    for (; i + 2 * kLanes <= whole; i += 2 * kLanes) {
-      // The next block comes from memory while this one is in the arithmetic; beyond the row's end it is the next row.
-      for (int64_t line = 0; line < 2 * kLanes; line += 16) __builtin_prefetch(block + i + line + kSoftmaxBlock);
-      add(load(block + i), 0);
-      add(load(block + i + kLanes), 1);
-    }
-    for (; i < whole; i += kLanes) add(load(block + i), 0);
-    if (whole < count) add(load_part(block + whole, count - whole, -INFINITY), 0);
-    VecI counts = equal[0] + equal[1];
-    if (!masked)
-      for (int64_t lane = 0; lane < kLanes; ++lane) sums.tops += counts[lane];
-    sums.rest += static_cast<double>(sum_lanes(rest[0] + rest[1]));
-    if (with_entropy) sums.weighted += static_cast<double>(sum_lanes(weighted[0] + weighted[1]));
-    if (with_squares) sums.squares += static_cast<double>(sum_lanes(squares[0] + squares[1]));
+  BlockSums(float block_base, float block_scale) : base(splat(block_base)), scale(splat(block_scale)) {
+    for (int64_t u = 0; u < steps; ++u) top[u] = splat(-INFINITY), sum[u] = weighted[u] = squares[u] = VecF{};
   }
+
+  // e of one vector; what is not `counted` is left out of the sum.
+  void add(VecF e, VecF z, VecF counted, int64_t u) {
+    sum[u] += counted;
+    if (with_entropy) weighted[u] = fma(e, max(splat(-100.0f), z), weighted[u]);  // 0 · (−∞) = 0
+    if (with_squares) squares[u] = fma(e, e, squares[u]);
+  }
+
+  void add_to(RowSums* sums) const {
+    VecF all[3] = {};
+    for (int64_t u = 0; u < steps; ++u) all[0] += sum[u], all[1] += weighted[u], all[2] += squares[u];
+    sums->rest += static_cast<double>(sum_lanes(all[0]));
+    if (with_entropy) sums->weighted += static_cast<double>(sum_lanes(all[1]));
+    if (with_squares) sums->squares += static_cast<double>(sum_lanes(all[2]));
+  }
+};
+
+// visit(vector, u) for a block, `steps` vectors at a time; lanes beyond its end hold −∞.
+template <int64_t steps, class Element, class Visit>
+inline void visit_block(const Element* block, int64_t count, const Visit& visit) {
+  constexpr int64_t kLine = 64 / sizeof(Element);
+  int64_t i = 0;
+  for (; i + steps * kLanes <= count; i += steps * kLanes) {
+    // The next block comes from memory while this one is in the arithmetic; beyond the row's end it is the next row.
+    for (int64_t next = 0; next < steps * kLanes; next += kLine) __builtin_prefetch(block + i + next + kSoftmaxBlock);
+    for (int64_t u = 0; u < steps; ++u) visit(load(block + i + u * kLanes), u);
+  }
+  for (; i + kLanes <= count; i += kLanes) visit(load(block + i), 0);
+  if (i < count) visit(load_part(block + i, count - i, -INFINITY), 0);
+}
+
+// The maximum of a block is not known before it has been read, but rarely exceeds that of the blocks before: they serve as the
+// base, and where an element reaches it the block is done again, against its own maximum.
+template <bool with_entropy, bool with_squares, class Element>
+inline RowSums add_block(RowSums sums, const Element* block, int64_t count, float scale) {
+  float top;
+  {
+    constexpr int64_t kSteps = 4;
+    BlockSums<with_entropy, with_squares, kSteps> of(sums.top == -INFINITY ? 0.0f : sums.top, scale);
+    const auto sum = [&](VecF x, int64_t u) {
+      const VecF z = (x - of.base) * of.scale;
+      const VecF e = exp_of_shifted(z);
+      of.top[u] = max(of.top[u], x);
+      of.add(e, z, e, u);
+    };
+    const auto search = [&](VecF x, int64_t u) { of.top[u] = max(of.top[u], x); };
+    if (sums.top == -INFINITY)
+      visit_block<kSteps>(block, count, search);
+    else
+      visit_block<kSteps>(block, count, sum);
+    top = max_lanes(max(max(of.top[0], of.top[1]), max(of.top[2], of.top[3])));
+    if (top < sums.top) {
+      of.add_to(&sums);
+      return sums;
+    }
+  }
+  if (top > sums.top) {
+    if (sums.tops > 0 || sums.rest != 0.0) {
+      const double shift = (static_cast<double>(sums.top) - static_cast<double>(top)) * static_cast<double>(scale);
+      const double factor = ::exp(shift);
+      if (with_entropy) sums.weighted = factor * (sums.weighted + shift * sums.total());
+      if (with_squares) sums.squares *= factor * factor;
+      sums.rest = factor * sums.total();
+      sums.tops = 0;
+      if (factor == 0.0) sums.weighted = 0.0;
+    }
+    sums.top = top;
+  }
+  const bool masked = sums.top == -INFINITY;  // nothing but −∞ so far, or NaN: x − x is NaN there and 0 at −∞
+  constexpr int64_t kSteps = 2;
+  BlockSums<with_entropy, with_squares, kSteps> of(masked ? 0.0f : sums.top, scale);
+  VecI equal[kSteps] = {};
+  visit_block<kSteps>(block, count, [&](VecF x, int64_t u) {
+    const VecF z = (x - of.base) * of.scale;
+    const VecF e = exp_of_shifted(z);
+    const VecI is_top = x == of.base;
+    equal[u] -= is_top;
+    of.add(e, z, is_top ? VecF{} : e, u);
+  });
+  of.add_to(&sums);
+  const VecI counts = equal[0] + equal[1];
+  if (!masked)
+    for (int64_t lane = 0; lane < kLanes; ++lane) sums.tops += counts[lane];
   return sums;
 }
 
-template <bool with_entropy, bool with_squares>
-inline RowSums sum_row(const float* x, int64_t V, float scale) {
+// The sums of a row of which the next V elements are `x`, from those of the elements before. A row that comes in pieces has
+// the bits of a whole one where all pieces but the last are a multiple of kSoftmaxBlock.
+template <bool with_entropy, bool with_squares, class Element>
+inline RowSums extend_sums(RowSums sums, const Element* x, int64_t V, float scale) {
+  for (int64_t begin = 0; begin < V; begin += kSoftmaxBlock)
+    sums = add_block<with_entropy, with_squares>(sums, x + begin, begin + kSoftmaxBlock < V ? kSoftmaxBlock : V - begin, scale);
+  return sums;
+}
+
+template <bool with_entropy, bool with_squares, class Element>
+inline RowSums sum_row(const Element* x, int64_t V, float scale) {
   return extend_sums<with_entropy, with_squares>(kNoSums, x, V, scale);
 }
 
 inline float row_entropy(const RowSums& sums) {
   if (sums.top == -INFINITY) return static_cast<float>(sums.rest);  // 0, or NaN
   return static_cast<float>(static_cast<double>(sums.log_total()) - sums.weighted / sums.total());
+}
+
+inline float row_sum_squares(const RowSums& sums) {
+  return sums.top == -INFINITY ? 0.0f : static_cast<float>(sums.squares / (sums.total() * sums.total()));
 }
 
 inline float row_lse(const RowSums& sums, float scale) {
@@ -109,82 +152,6 @@ inline float row_lse(const RowSums& sums, float scale) {
 inline float row_logprob(const RowSums& sums, float logit, float scale) {
   if (sums.top == -INFINITY) return sums.rest == 0.0 ? -INFINITY : static_cast<float>(sums.rest);
   return (logit - sums.top) * scale - sums.log_total();
-}
-
-// dlogits of one row: scale · ( Σ_k g[k] (1[v = targets[k]] − p[v]) − dentropy · p[v] (log p[v] + entropy) ),
-// with p[v] = exp((x[v] − base) · scale − log_total). `out` may be `x`.
-inline void row_gradient(const float* x, int64_t V, float scale, float base, float log_total, const int32_t* targets,
-                         const float* g, int64_t count, float dentropy, float entropy, float* out) {
-  float G = 0.0f;
-  bool any = dentropy != 0.0f;
-  for (int64_t k = 0; k < count; ++k) {
-    G += g[k];
-    any = any || g[k] != 0.0f;
-  }
-  if (!any || base == -INFINITY || log_total == -INFINITY) {
-    memset(out, 0, static_cast<size_t>(V) * sizeof(float));
-    return;
-  }
-  // What is needed of the targets' logits, read before they may be overwritten: the one target that holds most of the
-  // probability, if any, and which of them are masked.
-  int32_t likely = -1;
-  float likely_logp = 0.0f;
-  for (int64_t k = 0; k < count; ++k) {
-    const float logp = (x[targets[k]] - base) * scale - log_total;
-    if (expf(logp) >= 0.75f) likely = targets[k], likely_logp = logp;
-  }
-  unsigned char few[64];
-  unsigned char* masked = count <= 64 ? few : static_cast<unsigned char*>(malloc(static_cast<size_t>(count)));
-  for (int64_t k = 0; masked && k < count; ++k) masked[k] = x[targets[k]] == -INFINITY;
-
-  const VecF zero = {};
-  const VecF vbase = splat(base), vscale = splat(scale), vlog = splat(log_total);
-  const VecF vG = splat(-G * scale);
-  VecF others[2] = {};
-  if (dentropy == 0.0f) {
-    auto step = [&](VecF logits, int64_t u) {
-      const VecF p = exp((logits - vbase) * vscale - vlog);
-      others[u] += p < splat(0.7f) ? p : zero;
-      return vG * p;
-    };
-    int64_t v = 0;
-    for (; v + 2 * kLanes <= V; v += 2 * kLanes) {
-      store(out + v, step(load(x + v), 0));
-      store(out + v + kLanes, step(load(x + v + kLanes), 1));
-    }
-    for (; v + kLanes <= V; v += kLanes) store(out + v, step(load(x + v), 0));
-    if (v < V) store_part(out + v, step(load_part(x + v, V - v, -INFINITY), 0), V - v);
-  } else {
-    const VecF vH = splat(entropy), vdH = splat(-dentropy * scale);
-    auto step = [&](VecF logits) {
-      const VecF logp = (logits - vbase) * vscale - vlog;
-      const VecF p = exp(logp);
-      others[0] += p < splat(0.7f) ? p : zero;
-      return fma(vG, p, p > zero ? vdH * p * (logp + vH) : zero);
-    };
-    int64_t v = 0;
-    for (; v + kLanes <= V; v += kLanes) store(out + v, step(load(x + v)));
-    if (v < V) store_part(out + v, step(load_part(x + v, V - v, -INFINITY)), V - v);
-  }
-  const float rest = sum_lanes(others[0] + others[1]);
-
-  for (int64_t k = 0; k < count; ++k) {
-    const int32_t target = targets[k];
-    bool first = true;
-    for (int64_t j = 0; j < k && first; ++j) first = targets[j] != target;
-    if (!first) continue;
-    float own = 0.0f;
-    for (int64_t j = k; j < count; ++j) own += targets[j] == target ? g[j] : 0.0f;
-    if (target == likely) {
-      // own − G p = (own − G) + G (1 − p), and 1 − p is the sum of the others: nothing cancels when the policy is sure.
-      float d = (own - G) + G * rest;
-      if (dentropy != 0.0f) d -= dentropy * expf(likely_logp) * (likely_logp + entropy);
-      out[target] = d * scale;
-    } else if (!masked || !masked[k]) {
-      out[target] += own * scale;
-    }
-  }
-  if (masked != few) free(masked);
 }
 
 }  // namespace
