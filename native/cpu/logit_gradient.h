@@ -7,6 +7,11 @@
 
 namespace {
 
+template <bool of>
+struct Constant {
+  static constexpr bool value = of;
+};
+
 // Results from here on are streamed past the caches: nobody reads them from there before they are pushed out.
 constexpr int64_t kStreamedBytes = 32 << 20;
 
@@ -127,16 +132,71 @@ struct TargetGradients {
   }
 };
 
-// −G · slope · p of a block: where there is neither entropy, support, softcap nor a likely target.
-template <class Block>
-inline void plain_block(const Block* y, int64_t count, const Normaliser& of, float scale, float factor, float* out) {
-  const VecF base = splat(of.base), log_total = splat(of.log_total), vscale = splat(scale), vfactor = splat(factor);
-  const auto step = [&](VecF x) { return vfactor * exp_of_shifted((x - base) * vscale - log_total); };
-  int64_t i = 0;
-  for (; i + 4 * kLanes <= count; i += 4 * kLanes)
-    for (int64_t u = 0; u < 4; ++u) store(out + i + u * kLanes, step(load(y + i + u * kLanes)));
-  for (; i + kLanes <= count; i += kLanes) store(out + i, step(load(y + i)));
-  if (i < count) store_part(out + i, step(load_part(y + i, count - i, -INFINITY)), count - i);
+// Targets of a row whose logits are kept until the row has been overwritten; a row with more goes the general way.
+constexpr int64_t kSavedTargets = 64;
+
+// factor · p of all entries, straight to `out`, which may be the logits; returns the sum of the p that are not the likely
+// one's. Streaming wants whole vectors of `out`, so the vectors begin `head` entries into the row; the sum keeps one lane per
+// residue of the index and is turned back at the end, so that its bits do not depend on where the row lies.
+template <bool with_rest, bool streamed, class Element>
+inline double plain_gradient(const Element* x, int64_t V, const Normaliser& of, float scale, float factor, Element* out) {
+  const VecF base = splat(of.base), log_total = splat(-of.log_total), vscale = splat(scale), vfactor = splat(factor);
+  VecF p, others = {};
+  const auto step = [&](VecF logits) {
+    p = exp_of_shifted(fma(logits - base, vscale, log_total));
+    if (with_rest) others += p < splat(0.7f) ? p : VecF{};
+    return vfactor * p;
+  };
+  constexpr int64_t kVectorBytes = kLanes * sizeof(Element);
+  const int64_t beyond = static_cast<int64_t>(reinterpret_cast<uintptr_t>(out) % kVectorBytes);
+  const int64_t before = streamed && beyond > 0 ? (kVectorBytes - beyond) / static_cast<int64_t>(sizeof(Element)) : 0;
+  const int64_t head = before < V ? before : V;
+  if (head > 0) {
+    store_part(out, step(load_part(x, head, -INFINITY)), head);
+    float lanes[2 * kLanes] = {};
+    store(lanes + kLanes, others);
+    others = load(lanes + head);
+  }
+  constexpr int64_t kLine = 64 / sizeof(Element), kAhead = 4096 / sizeof(Element);
+  int64_t v = head;
+  for (; v + 4 * kLanes <= V; v += 4 * kLanes) {
+    for (int64_t next = 0; next < 4 * kLanes; next += kLine) __builtin_prefetch(x + v + next + kAhead);
+    for (int64_t u = 0; u < 4; ++u) {
+      const VecF d = step(load(x + v + u * kLanes));
+      if (streamed)
+        stream(out + v + u * kLanes, d);
+      else
+        store(out + v + u * kLanes, d);
+    }
+  }
+  for (; v + kLanes <= V; v += kLanes) store(out + v, step(load(x + v)));
+  if (v < V) store_part(out + v, step(load_part(x + v, V - v, -INFINITY)), V - v);
+  if (!with_rest) return 0.0;
+  float lanes[2 * kLanes];
+  store(lanes, others);
+  store(lanes + kLanes, others);
+  return static_cast<double>(sum_lanes(load(lanes + (kLanes - head) % kLanes)));
+}
+
+// A row without entropy's gradient, support and softcap.
+template <class Element>
+inline void plain_row(const LogitRow<Element>& row, const TargetGradients<Element>& targets, Element* out, bool streamed) {
+  float saved[kSavedTargets];
+  for (int64_t k = 0; k < row.count; ++k) saved[k] = row.ignored(k) ? 0.0f : row.y(row.targets[k]);
+  const auto write = [&](auto with_rest, auto stream) {
+    return plain_gradient<with_rest.value, stream.value>(row.logits, row.V, targets.up.support, row.chain.scale,
+                                                         -targets.G * row.chain.slope, out);
+  };
+  const bool with_rest = targets.likely >= 0;
+  const double rest = with_rest
+                          ? streamed ? write(Constant<true>{}, Constant<true>{}) : write(Constant<true>{}, Constant<false>{})
+                      : streamed ? write(Constant<false>{}, Constant<true>{})
+                                 : write(Constant<false>{}, Constant<false>{});
+  for (int64_t k = 0; k < row.count; ++k) {
+    if (row.ignored(k)) continue;
+    const int32_t target = row.targets[k];
+    put_float(out + target, targets.at(target, saved[k], target == targets.likely ? &rest : nullptr));
+  }
 }
 
 // The gradient of a row. `out` may be the row's logits.
@@ -149,7 +209,8 @@ inline void row_gradient(const LogitRow<Element>& row, const RowUpstream& up, El
     return;
   }
   const LogitChain& chain = row.chain;
-  const bool plain = !with_entropy && !row.keep && chain.softcap == 0.0f && targets.likely < 0;
+  if (!with_entropy && !row.keep && chain.softcap == 0.0f && row.count <= kSavedTargets)
+    return plain_row(row, targets, out, streamed);
   const Normaliser support = up.support.empty() ? Normaliser{0.0f, INFINITY} : up.support;  // an empty one: all q are 0
   const VecF zero = {}, scale = splat(chain.scale), G = splat(-targets.G), slope = splat(chain.slope);
   const VecF base = splat(support.base), log_total = splat(support.log_total);
@@ -158,26 +219,22 @@ inline void row_gradient(const LogitRow<Element>& row, const RowUpstream& up, El
   VecF others = {};
   for_blocks(row, false, [&](const auto* y, int64_t begin, int64_t count) {
     float d[kSoftmaxBlock];
-    if (plain) {
-      plain_block(y, count, support, chain.scale, -targets.G * chain.slope, d);
-    } else {
-      for (int64_t i = 0; i < count; i += kLanes) {
-        const int64_t here = count - i < kLanes ? count - i : kLanes;
-        const VecF x = here == kLanes ? load(y + i) : load_part(y + i, here, -INFINITY);
-        const VecF z = (x - base) * scale - log_total;
-        VecF q = exp_of_shifted(z);
-        if (row.keep) q = kept_lanes(row.keep, begin + i, row.V) ? q : zero;
-        others += q < splat(0.7f) ? q : zero;
-        VecF g = G * q;
-        if (with_entropy) {
-          const VecF logp = row.keep ? (x - full_base) * scale - full_log_total : z;
-          const VecF p = row.keep ? exp_of_shifted(logp) : q;
-          g += p > zero ? dentropy * p * (logp + entropy) : zero;
-        }
-        g *= slope;
-        if (chain.softcap > 0.0f) g *= chain.bend(x);
-        store_part(d + i, g, here);
+    for (int64_t i = 0; i < count; i += kLanes) {
+      const int64_t here = count - i < kLanes ? count - i : kLanes;
+      const VecF x = here == kLanes ? load(y + i) : load_part(y + i, here, -INFINITY);
+      const VecF z = fma(x - base, scale, -log_total);
+      VecF q = exp_of_shifted(z);
+      if (row.keep) q = kept_lanes(row.keep, begin + i, row.V) ? q : zero;
+      others += q < splat(0.7f) ? q : zero;
+      VecF g = G * q;
+      if (with_entropy) {
+        const VecF logp = row.keep ? fma(x - full_base, scale, -full_log_total) : z;
+        const VecF p = row.keep ? exp_of_shifted(logp) : q;
+        g += p > zero ? dentropy * p * (logp + entropy) : zero;
       }
+      g *= slope;
+      if (chain.softcap > 0.0f) g *= chain.bend(x);
+      store_part(d + i, g, here);
     }
     targets.write(y, begin, count, d);
     store_block(out + begin, d, count, streamed);
