@@ -47,7 +47,7 @@ int32_t linear_backward(const LinearBackwardArgs* args, ScStream, ScError* error
       sc_sgemm(true, false, end - begin, I, T, args->dy + begin, O, args->x, I, 1.0f, args->dweight + begin * I, I);
     });
   } else if (args->dweight) {
-    done = multiply(O, I, T, {args->dy, 1, O}, {args->x, I, 1}, args->dweight, I, true, nullptr) && done;
+    if (const int32_t code = add_outer_products(O, I, T, args->dy, args->x, args->dweight, error)) return code;
   }
   if (args->dbias) {
     parallel_blocks(O, 64, [&](int64_t begin, int64_t end) {
