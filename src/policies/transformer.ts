@@ -9,117 +9,30 @@ import type { Batch } from "../batch.ts";
 import type { Floats, Ops } from "../ops/ops.ts";
 import { openOps } from "../ops/native.ts";
 import type { Optimizer } from "../optimizer.ts";
-import { Parameters, type Shape } from "../parameters.ts";
+import { Parameters } from "../parameters.ts";
 import type { ForwardPass, Parameter, Policy, PolicySampler, SamplingOptions } from "../policy.ts";
 import { samplerOf } from "./generate.ts";
 import { PrefixCache } from "./prefix-cache.ts";
+import {
+  embeddingName,
+  finalNormName,
+  headName,
+  positionsName,
+  resolveConfig,
+  shapesOf,
+  type ResolvedConfig,
+  type TransformerConfig,
+} from "./transformer-config.ts";
+import {
+  backwardStretch,
+  embedTokens,
+  forwardStretch,
+  stretchesOf,
+  stretchLength,
+  type Block,
+  type Model,
+} from "./transformer-pass.ts";
 import { Workspace } from "./workspace.ts";
-
-export interface TransformerConfig {
-  /** V */
-  readonly vocabulary: number;
-  /** H */
-  readonly hidden: number;
-  readonly layers: number;
-  readonly heads: number;
-  /** key/value heads; default `heads` */
-  readonly kvHeads?: number;
-  /** width of a head, even; default hidden / heads */
-  readonly headSize?: number;
-  /** width of the feed-forward part */
-  readonly intermediate: number;
-  /** longest sequence, in tokens */
-  readonly maxPositions: number;
-  /** base of the rotary angles; default 10,000 */
-  readonly ropeTheta?: number;
-  /** default 1e-5 */
-  readonly rmsNormEps?: number;
-  /** the head is the embedding; default false */
-  readonly tieEmbeddings?: boolean;
-  /** adds a learned vector per absolute position to the embedding; default false */
-  readonly positionTable?: boolean;
-}
-
-interface Block {
-  readonly inputNorm: Parameter;
-  readonly q: Parameter;
-  readonly k: Parameter;
-  readonly v: Parameter;
-  readonly o: Parameter;
-  readonly postNorm: Parameter;
-  readonly gate: Parameter;
-  readonly up: Parameter;
-  readonly down: Parameter;
-}
-
-type Resolved = Required<TransformerConfig>;
-
-function resolve(config: TransformerConfig): Resolved {
-  const { heads, hidden } = config;
-  const resolved = {
-    kvHeads: heads,
-    headSize: hidden / heads,
-    ropeTheta: 10_000,
-    rmsNormEps: 1e-5,
-    tieEmbeddings: false,
-    positionTable: false,
-    ...config,
-  };
-  const sizes = [
-    "vocabulary",
-    "hidden",
-    "layers",
-    "heads",
-    "kvHeads",
-    "headSize",
-    "intermediate",
-    "maxPositions",
-  ] as const;
-  for (const name of sizes) {
-    if (!Number.isInteger(resolved[name]) || resolved[name] < 1) {
-      throw new RangeError(`TransformerPolicy: expected ${name} to be an integer ≥ 1, received ${resolved[name]}`);
-    }
-  }
-  if (resolved.headSize % 2 !== 0) {
-    throw new RangeError(`TransformerPolicy: expected headSize to be even, received ${resolved.headSize}`);
-  }
-  if (heads % resolved.kvHeads !== 0) {
-    throw new RangeError(
-      `TransformerPolicy: expected heads to be a multiple of kvHeads, received ${heads} and ${resolved.kvHeads}`,
-    );
-  }
-  return resolved;
-}
-
-const embeddingName = "model.embed_tokens.weight";
-const positionsName = "model.embed_positions.weight";
-const finalNormName = "model.norm.weight";
-const headName = "lm_head.weight";
-
-function shapesOf(config: Resolved): Shape[] {
-  const { vocabulary: V, hidden: H, intermediate: F, headSize: D } = config;
-  const width = config.heads * D;
-  const kvWidth = config.kvHeads * D;
-  const shapes: Shape[] = [{ name: embeddingName, shape: [V, H] }];
-  if (config.positionTable) shapes.push({ name: positionsName, shape: [config.maxPositions, H] });
-  for (let layer = 0; layer < config.layers; layer++) {
-    const prefix = `model.layers.${layer}`;
-    shapes.push(
-      { name: `${prefix}.input_layernorm.weight`, shape: [H] },
-      { name: `${prefix}.self_attn.q_proj.weight`, shape: [width, H] },
-      { name: `${prefix}.self_attn.k_proj.weight`, shape: [kvWidth, H] },
-      { name: `${prefix}.self_attn.v_proj.weight`, shape: [kvWidth, H] },
-      { name: `${prefix}.self_attn.o_proj.weight`, shape: [H, width] },
-      { name: `${prefix}.post_attention_layernorm.weight`, shape: [H] },
-      { name: `${prefix}.mlp.gate_proj.weight`, shape: [F, H] },
-      { name: `${prefix}.mlp.up_proj.weight`, shape: [F, H] },
-      { name: `${prefix}.mlp.down_proj.weight`, shape: [H, F] },
-    );
-  }
-  shapes.push({ name: finalNormName, shape: [H] });
-  if (!config.tieEmbeddings) shapes.push({ name: headName, shape: [V, H] });
-  return shapes;
-}
 
 /** Standard normal numbers from a uniform generator, by Box and Muller. */
 export function normals(random: () => number): () => number {
@@ -137,6 +50,8 @@ export function normals(random: () => number): () => number {
   };
 }
 
+export type { TransformerConfig } from "./transformer-config.ts";
+
 export interface TransformerStart {
   /** uniform in [0, 1) */
   readonly random: () => number;
@@ -150,7 +65,7 @@ export interface TransformerStart {
 
 export class TransformerPolicy implements Policy {
   readonly ops: Ops;
-  readonly config: Resolved;
+  readonly config: ResolvedConfig;
   readonly #parameters: Parameters;
   readonly #blocks: readonly Block[];
   readonly #workspace: Workspace;
@@ -165,7 +80,7 @@ export class TransformerPolicy implements Policy {
   /** A policy with all parameters 0; `create` starts one at random. */
   constructor(config: TransformerConfig, ops: Ops = openOps("cpu")) {
     this.ops = ops;
-    this.config = resolve(config);
+    this.config = resolveConfig(config);
     this.#parameters = new Parameters(ops, shapesOf(this.config));
     this.#workspace = new Workspace(ops);
     this.#blocks = Array.from({ length: this.config.layers }, (_, layer) => this.#block(layer));
@@ -267,72 +182,11 @@ export class TransformerPolicy implements Policy {
   }
 
   forward(batch: Pick<Batch, "tokens" | "depth" | "subtreeEnd">): ForwardPass {
-    const { tokens, depth, subtreeEnd } = batch;
-    const { ops } = this;
-    const {
-      hidden: H,
-      intermediate: F,
-      heads,
-      headSize: D,
-      kvHeads,
-      layers,
-      vocabulary: V,
-      rmsNormEps: eps,
-    } = this.config;
-    const T = tokens.length;
-    this.#checkDepth(depth);
-    const width = heads * D;
-    const kvWidth = kvHeads * D;
-    const take = (name: string, length: number): Floats => this.#workspace.take(name, length);
-    const attention = { heads, kvHeads, headSize: D, scale: 1 / Math.sqrt(D), subtreeEnd };
-    const rotary = { depth, headSize: D, cosines: this.#cosines, sines: this.#sines };
-
-    const kept = (layer: number) => ({
-      x: take(`x${layer}`, T * H),
-      rrms1: take(`rrms1.${layer}`, T),
-      h1: take(`h1.${layer}`, T * H),
-      q: take(`q${layer}`, T * width),
-      k: take(`k${layer}`, T * kvWidth),
-      v: take(`v${layer}`, T * kvWidth),
-      lse: take(`lse${layer}`, T * heads),
-      attended: take(`attended${layer}`, T * width),
-      x2: take(`x2.${layer}`, T * H),
-      rrms2: take(`rrms2.${layer}`, T),
-      h2: take(`h2.${layer}`, T * H),
-      gate: take(`gate${layer}`, T * F),
-      up: take(`up${layer}`, T * F),
-      act: take(`act${layer}`, T * F),
-    });
-
-    this.#embed(tokens, depth, take("x0", T * H));
-    for (let layer = 0; layer < layers; layer++) {
-      const block = this.#blocks[layer];
-      const a = kept(layer);
-      const next = take(`x${layer + 1}`, T * H);
-      ops.rmsNorm({ x: a.x, weight: block.inputNorm.data, eps, y: a.h1, rrms: a.rrms1 });
-      ops.linear({ x: a.h1, weight: block.q.data, y: a.q, rows: T });
-      ops.linear({ x: a.h1, weight: block.k.data, y: a.k, rows: T });
-      ops.linear({ x: a.h1, weight: block.v.data, y: a.v, rows: T });
-      ops.rope({ x: a.q, heads, ...rotary });
-      ops.rope({ x: a.k, heads: kvHeads, ...rotary });
-      ops.treeAttention({ q: a.q, k: a.k, v: a.v, out: a.attended, lse: a.lse, ...attention });
-      a.x2.set(a.x);
-      ops.linear({ x: a.attended, weight: block.o.data, y: a.x2, rows: T, accumulate: true });
-      ops.rmsNorm({ x: a.x2, weight: block.postNorm.data, eps, y: a.h2, rrms: a.rrms2 });
-      ops.linear({ x: a.h2, weight: block.gate.data, y: a.gate, rows: T });
-      ops.linear({ x: a.h2, weight: block.up.data, y: a.up, rows: T });
-      ops.swiglu({ gate: a.gate, up: a.up, out: a.act });
-      next.set(a.x2);
-      ops.linear({ x: a.act, weight: block.down.data, y: next, rows: T, accumulate: true });
-    }
-    const last = take(`x${layers}`, T * H);
-    const normed = take("normed", T * H);
-    const rrms = take("rrms", T);
-    const norm = this.#parameters.get(finalNormName);
-    const head = this.#head();
-    const logits = take("logits", T * V);
-    ops.rmsNorm({ x: last, weight: norm.data, eps, y: normed, rrms });
-    ops.linear({ x: normed, weight: head.data, y: logits, rows: T });
+    this.#checkDepth(batch.depth);
+    const model = this.#model();
+    const stretches = stretchesOf(batch, stretchLength(this.config));
+    const logits = this.#workspace.take("logits", batch.tokens.length * this.vocabulary);
+    for (const stretch of stretches) forwardStretch(model, stretch, logits);
 
     const pass = ++this.#passes;
     const backward = (dlogits: Floats): void => {
@@ -341,69 +195,24 @@ export class TransformerPolicy implements Policy {
           "TransformerPolicy: expected backward right after its forward, received one after another forward",
         );
       }
-      const dx = take("dx", T * H);
-      const dh = take("dh", T * H);
-      ops.linearBackward({ x: normed, weight: head.data, dy: dlogits, rows: T, dx: dh, dweight: head.grad });
-      ops.rmsNormBackward({ x: last, weight: norm.data, rrms, dy: dh, dx, dweight: norm.grad });
-      for (let layer = layers - 1; layer >= 0; layer--) {
-        const block = this.#blocks[layer];
-        const a = kept(layer);
-        const dact = take("dact", T * F);
-        const back = (x: Floats, { data, grad }: Parameter, dy: Floats, into: Floats, accumulate = false) =>
-          ops.linearBackward({ x, weight: data, dy, rows: T, dx: into, dweight: grad, accumulate });
-
-        back(a.act, block.down, dx, dact);
-        ops.swigluBackward({ gate: a.gate, up: a.up, dout: dact, dgate: a.gate, dup: a.up });
-        back(a.h2, block.gate, a.gate, dh);
-        back(a.h2, block.up, a.up, dh, true);
-        ops.rmsNormBackward({
-          x: a.x2,
-          weight: block.postNorm.data,
-          rrms: a.rrms2,
-          dy: dh,
-          dx,
-          dweight: block.postNorm.grad,
-          accumulate: true,
-        });
-
-        const dattended = take("dattended", T * width);
-        const dq = take("dq", T * width);
-        const dk = take("dk", T * kvWidth);
-        const dv = take("dv", T * kvWidth);
-        back(a.attended, block.o, dx, dattended);
-        ops.treeAttentionBackward({
-          q: a.q,
-          k: a.k,
-          v: a.v,
-          out: a.attended,
-          lse: a.lse,
-          dout: dattended,
-          dq,
-          dk,
-          dv,
-          ...attention,
-        });
-        ops.ropeBackward({ x: dq, heads, ...rotary });
-        ops.ropeBackward({ x: dk, heads: kvHeads, ...rotary });
-        back(a.h1, block.q, dq, dh);
-        back(a.h1, block.k, dk, dh, true);
-        back(a.h1, block.v, dv, dh, true);
-        ops.rmsNormBackward({
-          x: a.x,
-          weight: block.inputNorm.data,
-          rrms: a.rrms1,
-          dy: dh,
-          dx,
-          dweight: block.inputNorm.grad,
-          accumulate: true,
-        });
-      }
-      ops.embedBackward({ ids: tokens, hidden: H, dout: dx, dtable: this.#parameters.get(embeddingName).grad });
-      if (this.config.positionTable) {
-        ops.embedBackward({ ids: depth, hidden: H, dout: dx, dtable: this.#parameters.get(positionsName).grad });
-      }
+      for (const stretch of stretches) backwardStretch(model, stretch, dlogits);
     };
     return { logits, backward };
+  }
+
+  #model(): Model {
+    return {
+      ops: this.ops,
+      config: this.config,
+      embedding: this.#parameters.get(embeddingName),
+      positions: this.config.positionTable ? this.#parameters.get(positionsName) : undefined,
+      blocks: this.#blocks,
+      norm: this.#parameters.get(finalNormName),
+      head: this.#head(),
+      cosines: this.#cosines,
+      sines: this.#sines,
+      workspace: this.#workspace,
+    };
   }
 
   #block(layer: number): Block {
@@ -432,15 +241,6 @@ export class TransformerPolicy implements Policy {
           `TransformerPolicy: expected at most maxPositions = ${this.config.maxPositions} tokens in a row, received position ${position}`,
         );
       }
-    }
-  }
-
-  #embed(tokens: Int32Array, depth: Int32Array, x: Floats): void {
-    const { hidden } = this.config;
-    this.ops.embed({ table: this.#parameters.get(embeddingName).data, ids: tokens, hidden, out: x });
-    if (this.config.positionTable) {
-      const table = this.#parameters.get(positionsName).data;
-      this.ops.embed({ table, ids: depth, hidden, out: x, accumulate: true });
     }
   }
 
@@ -474,7 +274,7 @@ export class TransformerPolicy implements Policy {
     const attended = take("attended", R * width);
     const gate = take("gate", R * F);
     const up = take("up", R * F);
-    this.#embed(cache.tokens(from, to), depth, x);
+    embedTokens(this.#model(), cache.tokens(from, to), depth, x);
     this.#blocks.forEach((block, layer) => {
       const k = cache.slice(2 * layer, from, to);
       const v = cache.slice(2 * layer + 1, from, to);
