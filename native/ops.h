@@ -523,6 +523,8 @@ struct LinearArgs {
 
 // linear_backward — dx[t, i] (+)= Σ_o dy[t, o] weight[o, i];  dweight[o, i] += Σ_t dy[t, o] x[t, i];  dbias[o] += Σ_t dy[t, o].
 // dx, dweight, dbias opt; x is needed for dweight, weight for dx. accumulate: whether dx adds.
+// Order      dx: as linear. dweight with the portable product: T is cut into segments (their number follows from the shape), in
+//            each a running f32 sum per 256 rows; the segments' sums in order, added to dweight as one number.
 struct LinearBackwardArgs {
   int64_t T, I, O;
   int32_t accumulate;
@@ -547,6 +549,7 @@ struct RmsNormArgs {
 };
 
 // rms_norm_backward — g = dy · weight;  dx (+)= rrms (g − x · rrms² · mean_h(g x));  dweight[h] += Σ_t dy x rrms.
+// Order      dweight: a running f32 sum per chunk of about 32,768 numbers, the chunks in order.
 struct RmsNormBackwardArgs {
   int64_t T, H;
   int32_t accumulate;  // whether dx adds

@@ -1,6 +1,8 @@
-"""Times one subject in PyTorch: torch_ops.py '{"subject": ..., "shape": {...}, "threads": n}' -> {"samplesMs": [...]}.
+"""Times one subject in PyTorch: torch_ops.py '{"subject": ..., "shape": {...}, "threads": n}'.
 
-Every function prepares its tensors and returns the call to time.
+It prints "ready" when its first call is over. Then every line {"seconds": ..., "least": ...} on its input is answered with a
+line {"samplesMs": [...]}: calls for so long, and at least so many. Every function prepares its tensors and returns the call
+to time.
 """
 
 import json
@@ -238,9 +240,8 @@ SUBJECTS = {
 }  # fmt: skip
 
 
-def samples(run, seconds=1.0, least=3):
-    """Milliseconds of every call after the first."""
-    run()
+def samples(run, seconds, least):
+    """Milliseconds of every call."""
     times = []
     while len(times) < least or sum(times) < 1000 * seconds:
         start = time.perf_counter()
@@ -253,7 +254,11 @@ def main():
     job = json.loads(sys.argv[1])
     torch.manual_seed(1)
     torch.set_num_threads(job["threads"])
-    print(json.dumps({"samplesMs": samples(SUBJECTS[job["subject"]](**job["shape"]))}))
+    run = SUBJECTS[job["subject"]](**job["shape"])
+    run()
+    print("ready", flush=True)
+    for line in sys.stdin:
+        print(json.dumps({"samplesMs": samples(run, **json.loads(line))}), flush=True)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,29 @@ namespace {
 
 constexpr int64_t kBlock = 16384;
 
-inline VecF square_root(VecF x) {
-  for (int64_t lane = 0; lane < kLanes; ++lane) x[lane] = sqrtf(x[lane]);
-  return x;
+// Half a vector of floats, and as many doubles.
+typedef float HalfF __attribute__((vector_size(SC_VECTOR_BYTES / 2)));
+typedef double VecD __attribute__((vector_size(SC_VECTOR_BYTES)));
+constexpr int64_t kHalfLanes = kLanes / 2;
+constexpr int64_t kSums = 4;  // chains of additions that are under way at once
+
+double sum_of_squares(const float* x, int64_t count) {
+  VecD sums[kSums] = {};
+  int64_t i = 0;
+  for (; i + kSums * kHalfLanes <= count; i += kSums * kHalfLanes) {
+    for (int64_t u = 0; u < kSums; ++u) {
+      HalfF half;
+      memcpy(&half, x + i + u * kHalfLanes, sizeof half);
+      const VecD wide = __builtin_convertvector(half, VecD);
+      sums[u] += wide * wide;
+    }
+  }
+  double rest = 0.0;
+  for (; i < count; ++i) rest += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  const VecD lanes = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  double sum = 0.0;
+  for (int64_t lane = 0; lane < kHalfLanes; ++lane) sum += lanes[lane];
+  return sum + rest;
 }
 
 }  // namespace
@@ -26,13 +46,7 @@ int32_t grad_norm(const GradNormArgs* args, ScStream, ScError* error) {
   if (!partial) return fail(error, "no memory for the partial sums");
   parallel_chunks(blocks, [&](int64_t block) {
     const int64_t begin = block * kBlock, end = begin + kBlock < args->count ? begin + kBlock : args->count;
-    double sums[4] = {};
-    int64_t i = begin;
-    for (; i + 4 <= end; i += 4)
-      for (int64_t u = 0; u < 4; ++u)
-        sums[u] += static_cast<double>(args->grads[i + u]) * static_cast<double>(args->grads[i + u]);
-    for (; i < end; ++i) sums[0] += static_cast<double>(args->grads[i]) * static_cast<double>(args->grads[i]);
-    partial[block] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    partial[block] = sum_of_squares(args->grads + begin, end - begin);
   });
   double sum = 0.0;
   for (int64_t block = 0; block < blocks; ++block) sum += partial[block];
@@ -50,24 +64,24 @@ int32_t adamw(const AdamwArgs* args, ScStream, ScError*) {
   const VecF root = splat(static_cast<float>(1.0 / sqrt(correction2)));
   const VecF eps = splat(static_cast<float>(args->eps)), scale = splat(static_cast<float>(args->grad_scale));
   const VecF decay = splat(static_cast<float>(args->lr * args->weight_decay));
-  auto step = [&](VecF g, VecF& p, VecF& m, VecF& v) {
-    g = g * scale;
-    m = beta1 * m + rest1 * g;
-    v = beta2 * v + rest2 * g * g;
-    p = p - decay * p - rate * m / (square_root(v) * root + eps);
-  };
   parallel_blocks(args->count, kBlock, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; i += kLanes) {
-      const int64_t lanes = end - i < kLanes ? end - i : kLanes;
-      const bool whole = lanes == kLanes;
-      const VecF g = whole ? load(args->grads + i) : load_part(args->grads + i, lanes, 0.0f);
-      VecF p = whole ? load(args->params + i) : load_part(args->params + i, lanes, 0.0f);
-      VecF m = whole ? load(args->m + i) : load_part(args->m + i, lanes, 0.0f);
-      VecF v = whole ? load(args->v + i) : load_part(args->v + i, lanes, 0.0f);
-      step(g, p, m, v);
-      store_part(args->params + i, p, lanes);
-      store_part(args->m + i, m, lanes);
-      store_part(args->v + i, v, lanes);
+    auto step = [&](int64_t i, auto load_lanes, auto store_lanes) {
+      const VecF g = load_lanes(args->grads + i) * scale;
+      const VecF m = beta1 * load_lanes(args->m + i) + rest1 * g;
+      const VecF v = beta2 * load_lanes(args->v + i) + rest2 * g * g;
+      VecF p = load_lanes(args->params + i);
+      p = p - decay * p - rate * m / (sqrt(v) * root + eps);
+      store_lanes(args->params + i, p);
+      store_lanes(args->m + i, m);
+      store_lanes(args->v + i, v);
+    };
+    int64_t i = begin;
+    for (; i + kLanes <= end; i += kLanes) step(i, load, store);
+    const int64_t lanes = end - i;
+    if (lanes > 0) {
+      step(
+          i, [&](const float* from) { return load_part(from, lanes, 0.0f); },
+          [&](float* to, VecF x) { store_part(to, x, lanes); });
     }
   });
   return 0;

@@ -133,7 +133,8 @@ inline void multiply_block(const Strided& A, const float* tiles, int64_t rows, i
     const int64_t columns = B.columns - n < kPanel ? B.columns - n : kPanel;
     const float* panel = B.data + n / kPanel * B.stride;
     for (int64_t m = 0; m < rows; m += kTileRows) {
-      const Strided tile = tiles ? Strided{tiles + m / kTileRows * tile_stride(depth), 1, kTileRows} : Strided{A.data + m * A.row, A.row, A.column};
+      const Strided tile = tiles ? Strided{tiles + m / kTileRows * tile_stride(depth), 1, kTileRows}
+                                 : Strided{A.data + m * A.row, A.row, A.column};
       const int64_t count = rows - m < kTileRows ? rows - m : kTileRows;
       multiply_rest<kTileRows>(count, tile, depth, panel, C + m * ldc + n, ldc, columns, add);
     }
@@ -192,7 +193,7 @@ inline bool multiply(int64_t M, int64_t N, int64_t K, const Strided& A, const St
 // ── sums of outer products
 
 // What one work item of add_outer_products makes of C, and how many there are at most in a C that several share the rows of.
-constexpr int64_t kOuterRows = 192; // a multiple of every kTileRows
+constexpr int64_t kOuterRows = 192;  // a multiple of every kTileRows
 constexpr int64_t kOuterColumns = 256;
 constexpr int64_t kOuterTiles = kOuterRows / kTileRows * tile_stride(kDepth);  // packed, in floats
 constexpr int64_t kOuterItems = 32;

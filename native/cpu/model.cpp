@@ -2,6 +2,7 @@
 
 #include "cpu.h"
 #include "parallel.h"
+#include "scratch.h"
 #include "simd.h"
 
 namespace SC_ISA {
@@ -10,6 +11,9 @@ namespace {
 
 // About 32 KiB of f32 per chunk.
 int64_t rows_of_8k(int64_t width) { return width >= 8192 ? 1 : 8192 / (width > 0 ? width : 1); }
+
+// Four times that, where a chunk leaves a row of its own behind.
+int64_t rows_of_32k(int64_t width) { return 4 * rows_of_8k(width); }
 
 // Columns per chunk where rows are summed in order and columns are shared out.
 constexpr int64_t kColumnBlock = 4 * kLanes;
@@ -114,20 +118,16 @@ int32_t rms_norm(const RmsNormArgs* args, ScStream, ScError*) {
   return 0;
 }
 
-int32_t rms_norm_backward(const RmsNormBackwardArgs* args, ScStream, ScError*) {
+int32_t rms_norm_backward(const RmsNormBackwardArgs* args, ScStream, ScError* error) {
   const int64_t T = args->T, H = args->H;
-  // First the weight's gradient, because dx may be dy.
-  parallel_blocks(H, kColumnBlock, [&](int64_t begin, int64_t end) {
-    for_lanes(end - begin, [&](int64_t i, int64_t lanes) {
-      const int64_t h = begin + i;
-      VecF sum = {};
-      for (int64_t t = 0; t < T; ++t)
-        sum = fma(load_lanes(args->dy + t * H + h, lanes), load_lanes(args->x + t * H + h, lanes) * splat(args->rrms[t]), sum);
-      store_lanes(args->dweight + h, load_lanes(args->dweight + h, lanes) + sum, lanes);
-    });
-  });
-  parallel_blocks(T, rows_of_8k(H), [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
+  // Both gradients in one pass over x and dy: each chunk of rows sums its share of the weight's.
+  const int64_t rows = rows_of_32k(H), chunks = (T + rows - 1) / rows;
+  float* const shares = static_cast<float*>(calloc(static_cast<size_t>(chunks * H + 1), sizeof(float)));
+  if (!shares) return fail(error, "no memory for the chunks' shares of dweight");
+  parallel_chunks(chunks, [&](int64_t chunk) {
+    float* const share = shares + chunk * H;
+    const int64_t end = (chunk + 1) * rows < T ? (chunk + 1) * rows : T;
+    for (int64_t t = chunk * rows; t < end; ++t) {
       const float* x = args->x + t * H;
       const float* dy = args->dy + t * H;
       float* dx = args->dx + t * H;
@@ -137,13 +137,22 @@ int32_t rms_norm_backward(const RmsNormBackwardArgs* args, ScStream, ScError*) {
       });
       const float pull = rrms * rrms * dot / static_cast<float>(H);
       for_lanes(H, [&](int64_t i, int64_t lanes) {
-        const VecF g = load_lanes(dy + i, lanes) * load_lanes(args->weight + i, lanes);
-        VecF d = splat(rrms) * (g - load_lanes(x + i, lanes) * splat(pull));
-        if (args->accumulate) d += load_lanes(dx + i, lanes);
-        store_lanes(dx + i, d, lanes);
+        const VecF d = load_lanes(dy + i, lanes), v = load_lanes(x + i, lanes);
+        VecF result = splat(rrms) * (d * load_lanes(args->weight + i, lanes) - v * splat(pull));
+        if (args->accumulate) result += load_lanes(dx + i, lanes);
+        store_lanes(share + i, fma(d, v * splat(rrms), load_lanes(share + i, lanes)), lanes);
+        store_lanes(dx + i, result, lanes);
       });
     }
   });
+  parallel_blocks(H, kColumnBlock, [&](int64_t begin, int64_t end) {
+    for_lanes(end - begin, [&](int64_t i, int64_t lanes) {
+      VecF sum = load_lanes(args->dweight + begin + i, lanes);
+      for (int64_t chunk = 0; chunk < chunks; ++chunk) sum += load_lanes(shares + chunk * H + begin + i, lanes);
+      store_lanes(args->dweight + begin + i, sum, lanes);
+    });
+  });
+  free(shares);
   return 0;
 }
 

@@ -1,6 +1,7 @@
 // sample. Greedy and the full distribution read the row as it is. Otherwise the support is gathered, in id order, into a
 // shorter row that is sampled like any other. It is a prefix of the order (falling logit, rising id), so its last member tells
-// whether an id belongs to it, and nothing has to be sorted.
+// whether an id belongs to it, and nothing has to be sorted: top-k keeps a list of candidates; top-p closes in on the logit of
+// its last member by the masses above a few levels, and orders only what lies between the last two.
 
 #include <float.h>
 
@@ -132,9 +133,10 @@ const Candidate* last_of(const Candidate* candidates, int64_t count) {
   return last;
 }
 
-// body(v) in order for every x[v] ≥ floor; `floor` may rise meanwhile. Blocks without any are passed over.
+// body(begin, end) in order for blocks of x of which some element reaches `floor`, which may rise meanwhile; the last block
+// in any case.
 template <class Body>
-void for_each_reaching(const float* x, int64_t V, const float& floor, const Body& body) {
+void for_each_block_reaching(const float* x, int64_t V, const float& floor, const Body& body) {
   constexpr int64_t block = 256;
   for (int64_t begin = 0; begin < V; begin += block) {
     const int64_t end = begin + block < V ? begin + block : V;
@@ -144,24 +146,141 @@ void for_each_reaching(const float* x, int64_t V, const float& floor, const Body
         for (int64_t u = 0; u < 2; ++u) tops[u] = max(tops[u], load(x + begin + i + u * kLanes));
       if (max_lanes(max(tops[0], tops[1])) < floor) continue;
     }
-    for (int64_t v = begin; v < end; ++v)
-      if (x[v] >= floor) body(v);
+    body(begin, end);
   }
 }
 
-// A logit that every member of the support reaches: p ≥ min_p · max p, and what has p < (1 − top_p) / V adds up to less than
-// 1 − top_p. The factors leave room for rounding.
-float support_floor(const SampleArgs& args, const RowSums& sums) {
-  double least = 0.0;
-  if (args.min_p > 0.0f) least = 0.999 * static_cast<double>(args.min_p);
-  if (args.top_p < 1.0f) {
-    const double bound = 0.5 * (1.0 - static_cast<double>(args.top_p)) * sums.total() / static_cast<double>(args.V);
-    if (bound > least) least = bound;
+// body(v) in order for every x[v] ≥ floor.
+template <class Body>
+void for_each_reaching(const float* x, int64_t V, const float& floor, const Body& body) {
+  for_each_block_reaching(x, V, floor, [&](int64_t begin, int64_t end) {
+    for (int64_t v = begin; v < end; ++v)
+      if (x[v] >= floor) body(v);
+  });
+}
+
+// The last member of a support; what comes after it in the order is left out.
+struct Cut {
+  float logit;
+  int32_t id;
+};
+
+constexpr Cut kNoCut = {-INFINITY, INT32_MAX};
+
+Cut earlier(const Cut& a, const Cut& b) { return a.logit > b.logit || (a.logit == b.logit && a.id < b.id) ? a : b; }
+
+double exact_weight(float logit, float top, float temperature) {
+  return ::exp((static_cast<double>(logit) - static_cast<double>(top)) / static_cast<double>(temperature));
+}
+
+// The first k of the order, in any order; k < V. Returns how many there are: fewer where the others are −∞.
+int64_t gather_top_k(const float* x, int64_t V, int64_t k, Candidate* candidates) {
+  const int64_t most = 4 * k + kFewCandidates;
+  float floor = -FLT_MAX;
+  int64_t count = 0;
+  for_each_reaching(x, V, floor, [&](int64_t v) {
+    candidates[count++] = {x[v], static_cast<int32_t>(v), 1.0};
+    if (count < most) return;
+    // Of those to come only what exceeds the k-th so far counts: a tie goes to the lower id.
+    count = select(candidates, count, static_cast<double>(k));
+    floor = nextafterf(last_of(candidates, count)->logit, INFINITY);
+  });
+  return k < count ? select(candidates, count, static_cast<double>(k)) : count;
+}
+
+constexpr int kLevels = 8;
+
+// masses[i] = Σ e^((x[v] − top) · scale) over x[v] ≥ levels[i]. Of one level the same bits, whatever the others are.
+void masses_above(const float* x, int64_t V, float top, float scale, const float* levels, double* masses) {
+  for (int i = 0; i < kLevels; ++i) masses[i] = 0.0;
+  for (int64_t begin = 0; begin < V; begin += kSoftmaxBlock) {
+    const int64_t end = block_end(begin, V);
+    VecF sums[kLevels] = {};
+    for (int64_t v = begin; v < end; v += kLanes) {
+      const VecF row = end - v < kLanes ? load_part(x + v, end - v, -INFINITY) : load(x + v);
+      const VecF weights = exp((row - splat(top)) * splat(scale));
+      for (int i = 0; i < kLevels; ++i) sums[i] += row >= splat(levels[i]) ? weights : VecF{};
+    }
+    for (int i = 0; i < kLevels; ++i) masses[i] += static_cast<double>(sum_lanes(sums[i]));
   }
-  if (least <= 0.0) return -FLT_MAX;
+}
+
+// The nucleus ends among the logits low ≤ x < high; `above`: the mass of x ≥ high.
+struct Bracket {
+  float low, high;
+  double above;
+};
+
+// Closes in on the logit at which the mass from the top reaches `needed`: every pass over the row divides the bracket by
+// kLevels + 1, until few logits can be left in it.
+Bracket close_in(const float* x, int64_t V, float top, float scale, float low, double needed) {
+  constexpr int passes = 4;
+  Bracket bracket = {low, INFINITY, 0.0};
+  for (int pass = 0; pass < passes; ++pass) {
+    const float from = pass == 0 ? top : bracket.high;
+    float levels[kLevels];
+    double masses[kLevels];
+    for (int i = 0; i < kLevels; ++i)
+      levels[i] = from + (bracket.low - from) * (static_cast<float>(i + 1) / static_cast<float>(kLevels + 1));
+    masses_above(x, V, top, scale, levels, masses);
+    double mass = -1.0;  // of the bracket, where both ends were weighed
+    for (int i = 0; i < kLevels; ++i) {
+      if (masses[i] >= needed) {
+        bracket.low = levels[i];
+        mass = masses[i] - bracket.above;
+        break;
+      }
+      bracket.high = levels[i];
+      bracket.above = masses[i];
+    }
+    const double least = ::exp(static_cast<double>(bracket.low - top) * static_cast<double>(scale));
+    if (mass >= 0.0 && mass < least * static_cast<double>(kFewCandidates)) break;
+  }
+  return bracket;
+}
+
+// The end of the smallest set of the largest p whose sum reaches top_p.
+Cut top_p_cut(const SampleArgs& args, const float* x, const RowSums& sums, float scale, Candidate* candidates) {
+  const double total = sums.total(), needed = static_cast<double>(args.top_p) * total;
+  // What has p < (1 − top_p) / V adds up to less than 1 − top_p; a factor for rounding.
+  double least = 0.5 * (1.0 - static_cast<double>(args.top_p)) * total / static_cast<double>(args.V);
   if (least > 0.5) least = 0.5;
-  return static_cast<float>(static_cast<double>(sums.top) + log(least) * static_cast<double>(args.temperature) * 1.000001) -
-         1e-6f * fabsf(sums.top);
+  const double depth = log(least) * static_cast<double>(args.temperature) * 1.000001;
+  const float low = static_cast<float>(static_cast<double>(sums.top) + depth) - 1e-6f * fabsf(sums.top);
+  const Bracket bracket = close_in(x, args.V, sums.top, scale, low > -FLT_MAX ? low : -FLT_MAX, needed);
+  int64_t count = 0;
+  for_each_reaching(x, args.V, bracket.low, [&](int64_t v) {
+    if (x[v] >= bracket.high) return;
+    candidates[count++] = {x[v], static_cast<int32_t>(v), exact_weight(x[v], sums.top, args.temperature)};
+  });
+  if (count == 0) return {bracket.high, INT32_MAX};  // rounding alone kept the mass above it from `needed`
+  const Candidate last = *last_of(candidates, select(candidates, count, needed - bracket.above));
+  return {last.logit, last.id};
+}
+
+// The end of the k most probable ids, or of those of them that reach top_p.
+Cut top_k_cut(const SampleArgs& args, const float* x, const RowSums& sums, Candidate* candidates) {
+  int64_t count = gather_top_k(x, args.V, args.top_k, candidates);
+  if (args.top_p < 1.0f) {
+    for (int64_t i = 0; i < count; ++i) candidates[i].weight = exact_weight(candidates[i].logit, sums.top, args.temperature);
+    count = select(candidates, count, static_cast<double>(args.top_p) * sums.total());
+  }
+  const Candidate last = *last_of(candidates, count);
+  return {last.logit, last.id};
+}
+
+// The end of the ids with p ≥ min_p · max p. The logits near the bound are weighed one by one.
+Cut min_p_cut(const SampleArgs& args, const float* x, float top) {
+  if (args.min_p >= 1.0f) return {top, INT32_MAX};
+  const double depth = log(static_cast<double>(args.min_p)) * static_cast<double>(args.temperature);
+  const float room = static_cast<float>(1e-3 * static_cast<double>(args.temperature)) + 1e-6f * fabsf(top);
+  const float bound = static_cast<float>(static_cast<double>(top) + depth);
+  const float low = bound - room > -FLT_MAX ? bound - room : -FLT_MAX;
+  float last = bound + room < top ? bound + room : top;
+  for_each_reaching(x, args.V, low, [&](int64_t v) {
+    if (x[v] < last && exact_weight(x[v], top, args.temperature) >= static_cast<double>(args.min_p)) last = x[v];
+  });
+  return {last, INT32_MAX};
 }
 
 struct Support {
@@ -171,38 +290,23 @@ struct Support {
 };
 
 // Gathers the support of a row of finite or −∞ logits. `candidates` and the arrays of the support have room for V.
-void gather_support(const SampleArgs& args, const float* x, const RowSums& sums, Candidate* candidates, Support* support) {
-  const int64_t V = args.V, k = args.top_k > 0 && args.top_k < V ? args.top_k : V;
-  const int64_t most = 4 * k + kFewCandidates;
-  float floor = support_floor(args, sums);
-  int64_t count = 0;
-  for_each_reaching(x, V, floor, [&](int64_t v) {
-    candidates[count++] = {x[v], static_cast<int32_t>(v), 1.0};
-    if (count < most) return;
-    // Of those to come only what exceeds the k-th so far counts: a tie goes to the lower id.
-    count = select(candidates, count, static_cast<double>(k));
-    floor = nextafterf(last_of(candidates, count)->logit, INFINITY);
-  });
-  if (k < count) count = select(candidates, count, static_cast<double>(k));
-  if (args.top_p < 1.0f || args.min_p > 0.0f) {
-    for (int64_t i = 0; i < count; ++i)
-      candidates[i].weight = ::exp((static_cast<double>(candidates[i].logit) - static_cast<double>(sums.top)) /
-                                   static_cast<double>(args.temperature));
-  }
-  if (args.top_p < 1.0f) count = select(candidates, count, static_cast<double>(args.top_p) * sums.total());
-  if (args.min_p > 0.0f) {
-    const double least = args.min_p < 1.0f ? static_cast<double>(args.min_p) : 1.0;
-    int64_t kept = 0;
-    for (int64_t i = 0; i < count; ++i)
-      if (candidates[i].weight >= least) candidates[kept++] = candidates[i];
-    count = kept;
-  }
-  const Candidate last = *last_of(candidates, count);
+void gather_support(const SampleArgs& args, const float* x, const RowSums& sums, float scale, Candidate* candidates,
+                    Support* support) {
+  Cut cut = kNoCut;
+  if (args.top_k > 0 && args.top_k < args.V)
+    cut = top_k_cut(args, x, sums, candidates);
+  else if (args.top_p < 1.0f)
+    cut = top_p_cut(args, x, sums, scale, candidates);
+  if (args.min_p > 0.0f) cut = earlier(cut, min_p_cut(args, x, sums.top));
   support->count = 0;
-  for_each_reaching(x, V, last.logit, [&](int64_t v) {
-    if (x[v] == last.logit && v > last.id) return;
-    support->ids[support->count] = static_cast<int32_t>(v);
-    support->logits[support->count++] = x[v];
+  for_each_block_reaching(x, args.V, cut.logit, [&](int64_t begin, int64_t end) {
+    int64_t count = support->count;
+    for (int64_t v = begin; v < end; ++v) {  // without a branch: every other id may be in or out
+      support->ids[count] = static_cast<int32_t>(v);
+      support->logits[count] = x[v];
+      count += x[v] > cut.logit || (x[v] == cut.logit && v <= cut.id);
+    }
+    support->count = count;
   });
 }
 
@@ -237,7 +341,7 @@ Sampled sample_row(const SampleArgs& args, int64_t r, Candidate* candidates, Sup
     const float logprob = row_logprob(sums, x[token], scale);
     return {static_cast<int32_t>(token), logprob, logprob};
   }
-  gather_support(args, x, sums, candidates, support);
+  gather_support(args, x, sums, scale, candidates, support);
   const RowSums kept = sum_row<false, false>(support->logits, support->count, scale);
   const int64_t drawn = draw(support->logits, support->count, scale, kept, u);
   const float logit = support->logits[drawn];

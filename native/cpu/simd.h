@@ -63,6 +63,19 @@ static inline VecF fma(VecF a, VecF b, VecF c) {
 #endif
 }
 
+static inline VecF sqrt(VecF x) {
+#if defined(__AVX512F__)
+  return (VecF)_mm512_maskz_sqrt_ps(0xFFFF, (__m512)x);
+#elif defined(__AVX2__)
+  return (VecF)_mm256_sqrt_ps((__m256)x);
+#elif defined(__aarch64__)
+  return (VecF)vsqrtq_f32((float32x4_t)x);
+#else
+  for (int64_t lane = 0; lane < kLanes; ++lane) x[lane] = sqrtf(x[lane]);
+  return x;
+#endif
+}
+
 // A NaN in `b` is dropped, one in `a` is kept.
 static inline VecF max(VecF a, VecF b) { return b > a ? b : a; }
 

@@ -47,6 +47,7 @@ export const linearShapes: readonly (readonly [number, number, number])[] = [
   [7, 64, 65],
   [16, 128, 48],
   [70, 100, 130],
+  [2100, 3, 5], // the gradient of the weight is summed in segments
 ];
 
 function linearCases(): OpCase[] {
@@ -107,6 +108,7 @@ function rmsNormCases(): OpCase[] {
     [5, 33],
     [33, 128],
     [2, 1000],
+    [2100, 17], // more rows than one chunk of the backward
   ].flatMap(([T, H]): OpCase[] => {
     const draw = randomArrays(T + H);
     const [x, weight, dy, dx0] = [draw.normals(T * H), draw.normals(H), draw.normals(T * H), draw.normals(T * H)];

@@ -41,6 +41,7 @@ export function sampleCases(): OpCase[] {
     ...[1, 9, 33, 2049].map((V) =>
       sampleCase(`V = ${V}, cut`, sampleArguments(12, V, { topK: 7, topP: 0.95, minP: 0.001 })),
     ),
+    ...nucleusCases(),
     sampleCase("R = 0", sampleArguments(0, 5)),
     sampleCase("a large vocabulary", sampleArguments(4, 40000, {}, 1)),
     sampleCase("a seed above 2³²", sampleArguments(48, 100, { seed: 2 ** 53 - 1 })),
@@ -49,6 +50,29 @@ export function sampleCases(): OpCase[] {
     sampleCase("ties go to the lower id", ties),
     sampleCase("greedy ties", { ...ties, temperature: 0 }),
     sampleCase("logits of ±1e4", { ...ties, logits: ties.logits.map((_, i) => (i % 5 === 1 ? 1e4 : -1e4)) }),
+  ];
+}
+
+/** Rows on which closing in on the end of the nucleus is easy, hard and impossible. */
+function nucleusCases(): OpCase[] {
+  const V = 5000;
+  const wide = (options: SampleOptions, spread?: number) => sampleArguments(6, V, options, spread);
+  const integers = wide({ topP: 0.7 });
+  integers.logits.forEach((x, i) => (integers.logits[i] = Math.round(x)));
+  const equal = wide({ topP: 0.3 });
+  equal.logits.fill(-2);
+  const masked = wide({ topP: 0.9 });
+  masked.logits.forEach((_, i) => i % 7 > 1 && (masked.logits[i] = -Infinity));
+  return [
+    ...[0.05, 0.5, 0.95, 0.999999].map((topP) => sampleCase(`a nucleus of ${topP}`, wide({ topP }))),
+    sampleCase("a nucleus of a flat distribution", wide({ topP: 0.9 }, 1e-3)),
+    sampleCase("a nucleus at temperature 0.01", wide({ topP: 0.9, temperature: 0.01 })),
+    sampleCase("a nucleus at temperature 50", wide({ topP: 0.9, temperature: 50 })),
+    sampleCase("a nucleus with many ties", integers),
+    sampleCase("a nucleus of ties alone", equal),
+    sampleCase("a nucleus of masked vocabulary", masked),
+    sampleCase("a nucleus and min p", wide({ topP: 0.99, minP: 0.05 })),
+    sampleCase("min p of a wide row", wide({ minP: 1e-4 })),
   ];
 }
 
