@@ -159,6 +159,20 @@ void for_each_reaching(const float* x, int64_t V, const float& floor, const Body
   });
 }
 
+// The order of floats as that of integers, −0 among the zeros. The loops below compare these: a compiler makes branches of
+// conditions on floats, and whether an id of a row is in or out cannot be predicted.
+inline uint32_t rank_of(float x) {
+  const float zero_is_positive = x + 0.0f;
+  uint32_t bits;
+  memcpy(&bits, &zero_is_positive, sizeof bits);
+  return bits ^ (static_cast<uint32_t>(static_cast<int32_t>(bits) >> 31) | 0x80000000u);
+}
+
+// The place of an id in the order (falling logit, rising id): larger comes first.
+inline uint64_t place_of(float logit, int64_t id) {
+  return static_cast<uint64_t>(rank_of(logit)) << 32 | (UINT32_MAX - static_cast<uint32_t>(id));
+}
+
 // The last member of a support; what comes after it in the order is left out.
 struct Cut {
   float logit;
@@ -167,7 +181,7 @@ struct Cut {
 
 constexpr Cut kNoCut = {-INFINITY, INT32_MAX};
 
-Cut earlier(const Cut& a, const Cut& b) { return a.logit > b.logit || (a.logit == b.logit && a.id < b.id) ? a : b; }
+Cut earlier(const Cut& a, const Cut& b) { return place_of(a.logit, a.id) > place_of(b.logit, b.id) ? a : b; }
 
 double exact_weight(float logit, float top, float temperature) {
   return ::exp((static_cast<double>(logit) - static_cast<double>(top)) / static_cast<double>(temperature));
@@ -239,8 +253,8 @@ Bracket close_in(const float* x, int64_t V, float top, float scale, float low, d
   return bracket;
 }
 
-// The end of the smallest set of the largest p whose sum reaches top_p.
-Cut top_p_cut(const SampleArgs& args, const float* x, const RowSums& sums, float scale, Candidate* candidates) {
+// The end of the smallest set of the largest p whose sum reaches top_p. `ids` has room for V, like `candidates`.
+Cut top_p_cut(const SampleArgs& args, const float* x, const RowSums& sums, float scale, Candidate* candidates, int32_t* ids) {
   const double total = sums.total(), needed = static_cast<double>(args.top_p) * total;
   // What has p < (1 − top_p) / V adds up to less than 1 − top_p; a factor for rounding.
   double least = 0.5 * (1.0 - static_cast<double>(args.top_p)) * total / static_cast<double>(args.V);
@@ -248,11 +262,17 @@ Cut top_p_cut(const SampleArgs& args, const float* x, const RowSums& sums, float
   const double depth = log(least) * static_cast<double>(args.temperature) * 1.000001;
   const float low = static_cast<float>(static_cast<double>(sums.top) + depth) - 1e-6f * fabsf(sums.top);
   const Bracket bracket = close_in(x, args.V, sums.top, scale, low > -FLT_MAX ? low : -FLT_MAX, needed);
+  const uint32_t lowest = rank_of(bracket.low), span = rank_of(bracket.high) - lowest;
   int64_t count = 0;
-  for_each_reaching(x, args.V, bracket.low, [&](int64_t v) {
-    if (x[v] >= bracket.high) return;
-    candidates[count++] = {x[v], static_cast<int32_t>(v), exact_weight(x[v], sums.top, args.temperature)};
+  for_each_block_reaching(x, args.V, bracket.low, [&](int64_t begin, int64_t end) {
+    int64_t inside = count;
+    for (int64_t v = begin; v < end; ++v) {
+      ids[inside] = static_cast<int32_t>(v);
+      inside += rank_of(x[v]) - lowest < span;
+    }
+    count = inside;
   });
+  for (int64_t i = 0; i < count; ++i) candidates[i] = {x[ids[i]], ids[i], exact_weight(x[ids[i]], sums.top, args.temperature)};
   if (count == 0) return {bracket.high, INT32_MAX};  // rounding alone kept the mass above it from `needed`
   const Candidate last = *last_of(candidates, select(candidates, count, needed - bracket.above));
   return {last.logit, last.id};
@@ -296,15 +316,16 @@ void gather_support(const SampleArgs& args, const float* x, const RowSums& sums,
   if (args.top_k > 0 && args.top_k < args.V)
     cut = top_k_cut(args, x, sums, candidates);
   else if (args.top_p < 1.0f)
-    cut = top_p_cut(args, x, sums, scale, candidates);
+    cut = top_p_cut(args, x, sums, scale, candidates, support->ids);
   if (args.min_p > 0.0f) cut = earlier(cut, min_p_cut(args, x, sums.top));
+  const uint64_t last = place_of(cut.logit, cut.id);
   support->count = 0;
   for_each_block_reaching(x, args.V, cut.logit, [&](int64_t begin, int64_t end) {
     int64_t count = support->count;
-    for (int64_t v = begin; v < end; ++v) {  // without a branch: every other id may be in or out
+    for (int64_t v = begin; v < end; ++v) {
       support->ids[count] = static_cast<int32_t>(v);
       support->logits[count] = x[v];
-      count += x[v] > cut.logit || (x[v] == cut.logit && v <= cut.id);
+      count += place_of(x[v], v) >= last;
     }
     support->count = count;
   });
