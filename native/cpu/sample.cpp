@@ -339,6 +339,9 @@ struct Sampled {
   float support_logprob;
 };
 
+// A row without a distribution, and one in shared memory that another thread overwrites while it is read.
+constexpr Sampled kNoToken = {-1, NAN, NAN};
+
 int32_t first_equal(const float* x, int64_t V, float value) {
   for (int64_t v = 0; v < V; ++v)
     if (x[v] == value) return static_cast<int32_t>(v);
@@ -353,18 +356,20 @@ Sampled sample_row(const SampleArgs& args, int64_t r, Candidate* candidates, Sup
   const float scale = greedy ? 1.0f : inverse > FLT_MAX ? FLT_MAX : inverse;
   const RowSums sums = sum_row<false, false>(x, args.V, scale);
   // NaN, nothing but −∞, or a logit of +∞, where no distribution is left.
-  if (!(fabsf(sums.top) < INFINITY) || sums.rest != sums.rest) return {-1, NAN, NAN};
+  if (!(fabsf(sums.top) < INFINITY) || sums.rest != sums.rest) return kNoToken;
   if (greedy) return {first_equal(x, args.V, sums.top), row_logprob(sums, sums.top, 1.0f), 0.0f};
 
   const double u = uniform(static_cast<uint64_t>(args.seed), args.streams[r], args.positions[r]);
   if (!candidates) {
     const int64_t token = draw(x, args.V, scale, sums, u);
+    if (token < 0) return kNoToken;
     const float logprob = row_logprob(sums, x[token], scale);
     return {static_cast<int32_t>(token), logprob, logprob};
   }
   gather_support(args, x, sums, scale, candidates, support);
   const RowSums kept = sum_row<false, false>(support->logits, support->count, scale);
   const int64_t drawn = draw(support->logits, support->count, scale, kept, u);
+  if (drawn < 0) return kNoToken;
   const float logit = support->logits[drawn];
   return {support->ids[drawn], row_logprob(sums, logit, scale), row_logprob(kept, logit, scale)};
 }

@@ -27,10 +27,10 @@ inline int32_t parallel_with_scratch(int64_t items, size_t bytes, ScError* error
     void* const memory = malloc(bytes + 64);
     if (!memory) return;
     char* const aligned = static_cast<char*>(memory) + (64 - reinterpret_cast<uintptr_t>(memory) % 64);
-    for (int64_t item; (item = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED)) < items;) body(item, aligned);
+    for (int64_t item; !sc_cancelled() && (item = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED)) < items;) body(item, aligned);
     free(memory);
   });
-  return next < items ? fail(error, "no memory for the scratch space of a single thread") : 0;
+  return next < items && !sc_cancelled() ? fail(error, "no memory for the scratch space of a single thread") : 0;
 }
 
 }  // namespace
