@@ -49,7 +49,19 @@
         "<!(node -p \"require('node-addon-api').targets\"):node_addon_api_except"
       ],
       "defines": ["NAPI_VERSION=9"],
-      "sources": ["native/addon/addon.cpp", "native/addon/arguments.cpp", "native/cpu/blas.cpp", "native/cpu/dispatch.cpp", "native/cpu/pool.cpp"],
+      "sources": [
+        "native/addon/addon.cpp",
+        "native/addon/arguments.cpp",
+        "native/addon/blocks.cpp",
+        "native/addon/copies.cpp",
+        "native/addon/promises.cpp",
+        "native/addon/record.cpp",
+        "native/addon/runner.cpp",
+        "native/addon/tensors.cpp",
+        "native/cpu/blas.cpp",
+        "native/cpu/dispatch.cpp",
+        "native/cpu/pool.cpp"
+      ],
       "conditions": [
         ["blas=='openblas'", {
           "defines": ["SC_HAVE_CBLAS"],

@@ -51,7 +51,6 @@ struct Runners {
   }
 };
 
-// The process ends while calls run: BLAS frees its buffers after this, so they must have stopped. Nobody hears of them.
 void stop_at_exit();
 
 // Never destroyed: its threads outlive static objects.
@@ -63,6 +62,7 @@ Runners& runners() {
   return *instance;
 }
 
+// The process ends while calls run: BLAS frees its buffers after this, so they must have stopped. Nobody hears of them.
 void stop_at_exit() {
   Runners& all = runners();
   std::unique_lock<std::mutex> lock(all.mutex);
@@ -73,21 +73,20 @@ void stop_at_exit() {
 
 }  // namespace
 
-void submit(std::shared_ptr<Job> job) {
+bool submit(std::shared_ptr<Job> job) {
   Runners& all = runners();
   std::lock_guard<std::mutex> lock(all.mutex);
-  all.waiting.push_back(std::move(job));
-  if (all.idle < all.waiting.size() && all.started < kMostRunners) {
+  if (all.idle <= all.waiting.size() && all.started < kMostRunners) {
     try {
       std::thread([&all] { all.work(); }).detach();
       all.started++;
     } catch (...) {
-      if (all.started > 0) return all.wake.notify_one();
-      all.waiting.pop_back();
-      throw;
+      if (all.started == 0) return false;
     }
   }
+  all.waiting.push_back(std::move(job));
   all.wake.notify_one();
+  return true;
 }
 
 void cancel(const std::shared_ptr<Job>& job) {

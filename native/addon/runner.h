@@ -18,8 +18,8 @@ struct Job {
   int32_t cancelled = 0;  // stored and loaded atomically
 };
 
-// Queues a job. Runs it at once unless all runners are busy; throws std::system_error where there is none and none can start.
-void submit(std::shared_ptr<Job> job);
+// Queues a job, which runs at once unless all runners are busy; false where there is none and none can be started.
+bool submit(std::shared_ptr<Job> job);
 
 // Stops a job after the chunks that it has begun. One that has not begun ends here.
 void cancel(const std::shared_ptr<Job>& job);

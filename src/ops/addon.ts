@@ -8,9 +8,41 @@ import { fileURLToPath } from "node:url";
 /** A kernel as the addon exposes it: one object of named arrays and numbers, outputs written in place. */
 export type NativeOp = (args: Readonly<Record<string, unknown>>) => void;
 
+/** A promise call of a kernel. */
+export interface StartedCall {
+  /** rejected where the kernel failed or was cancelled, and where an output cannot be written any more */
+  readonly settled: Promise<void>;
+  cancel(): void;
+}
+
+/**
+ * Begins a promise call.
+ *
+ * @param name how errors call the op
+ * @param given the arrays that the caller passed; others among `args` were made for the call
+ */
+export type NativeStart = (
+  args: Readonly<Record<string, unknown>>,
+  name: string,
+  given: readonly ArrayBufferView[],
+) => StartedCall;
+
+/** An ArrayBuffer on memory of the library's own. */
+export interface NativeMemory {
+  readonly buffer: ArrayBuffer;
+  /** Detaches the buffer. The memory is freed when no running call uses it. */
+  release(buffer: ArrayBuffer): void;
+}
+
 export interface Addon {
   /** per instruction set, the best first; the ops by their C name */
   readonly backends: Readonly<Record<string, Readonly<Record<string, NativeOp>>>>;
+  /** the same ops as promise calls */
+  readonly starters: Readonly<Record<string, Readonly<Record<string, NativeStart>>>>;
+  /** zeroed memory, aligned to 64 bytes; null where the engine allows no buffers on foreign memory */
+  allocate(bytes: number): NativeMemory | null;
+  /** bytes of such memory that are not freed yet, of all threads of the process */
+  tensorBytes(): number;
   /** the index of the first element outside least … most, or −1 */
   firstOutside(values: Int32Array, least: number, most: number): number;
   numThreads(): number;

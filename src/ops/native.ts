@@ -8,6 +8,7 @@ import { logprobsPlans } from "./native/logprobs.ts";
 import { lossPlans } from "./native/loss.ts";
 import { modelPlans } from "./native/model.ts";
 import { optimizerPlans } from "./native/optimizer.ts";
+import { promiseOps, type PromiseOps } from "./native/promises.ts";
 import { samplePlans } from "./native/sample.ts";
 import { updatePlans } from "./native/update.ts";
 import type { Ops } from "./ops.ts";
@@ -40,13 +41,20 @@ export interface CpuOptions {
   readonly blas?: boolean;
 }
 
+/** The ops of a device of this machine. */
+export interface NativeOps extends Ops {
+  /** the same ops without keeping the event loop waiting */
+  readonly promises: PromiseOps;
+}
+
 /** Opens the ops of a device. Throws where the device or the instruction set is not at hand; nothing falls back silently. */
-export function openOps(device: "cpu" | "cuda" = "cpu", options: CpuOptions = {}): Ops {
+export function openOps(device: "cpu" | "cuda" = "cpu", options: CpuOptions = {}): NativeOps {
   if (device === "cuda") throw new Error("openOps: the cuda backend is not part of this build");
   if (device !== "cpu")
     throw new RangeError(`openOps: expected device to be "cpu" or "cuda", received "${String(device)}"`);
   const isa = options.isa ?? process.env["STEPCREDIT_ISA"] ?? cpuIsas()[0];
-  const kernels = loadAddon().backends[isa];
+  const { backends, starters } = loadAddon();
+  const kernels = backends[isa];
   if (kernels === undefined) {
     throw new RangeError(`openOps: expected isa to be one of ${cpuIsas().join(", ")}, received "${isa}"`);
   }
@@ -64,5 +72,6 @@ export function openOps(device: "cpu" | "cuda" = "cpu", options: CpuOptions = {}
     name: `cpu/${isa}`,
     allocate: (length) => new Float32Array(length),
     ...syncOps(plans, ({ kernel, fields }) => kernels[kernel](fields)),
+    promises: promiseOps(plans, (kernel) => starters[isa][kernel]),
   };
 }

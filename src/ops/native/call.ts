@@ -28,14 +28,26 @@ export type Plans<O> = {
 export type KernelPlans = Plans<Omit<Ops, "name" | "allocate">>;
 
 /**
- * The sync face of plans: every op runs its call and returns the result. The properties of the argument object are read once,
- * before anything is checked, so that a getter cannot change what was checked.
+ * An argument object with every property read once, those of the options and typed numbers in it too: what a getter does, it
+ * does before anything is checked. Arrays stay what they are.
  */
+export function readOnce(args: object): object {
+  const read: Record<string, unknown> = { ...args };
+  for (const key of Object.keys(read)) {
+    const value = read[key];
+    if (typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype) {
+      read[key] = { ...value };
+    }
+  }
+  return read;
+}
+
+/** The sync face of plans: every op runs its call and returns the result. */
 export function syncOps(plans: KernelPlans, run: (call: Call<unknown>) => void): Omit<Ops, "name" | "allocate"> {
   const face = (plan: unknown): unknown => {
     if (typeof plan !== "function") return faces(plan as Readonly<Record<string, unknown>>);
     return (args: object): unknown => {
-      const planned = (plan as (args: object) => Call<unknown>)({ ...args });
+      const planned = (plan as (args: object) => Call<unknown>)(readOnce(args));
       run(planned);
       return planned.result();
     };

@@ -1,0 +1,111 @@
+#include "record.h"
+
+#include <cstring>
+#include <string>
+
+namespace {
+
+// What a field takes in this record, in words; null where the type of the array is right.
+const char* wrong_element(const Field& field, const char* record, napi_typedarray_type type) {
+  Kind kind = field.kind;
+  if (kind == Kind::kValues) {
+    int32_t dtype;
+    memcpy(&dtype, record + field.dtype_offset, sizeof dtype);
+    if (dtype != kF32) return type == napi_uint16_array ? nullptr : "a Uint16Array";
+    kind = Kind::kFloats;
+  }
+  switch (kind) {
+    case Kind::kFloats:
+      return type == napi_float32_array ? nullptr : "a Float32Array";
+    case Kind::kInts:
+      return type == napi_int32_array ? nullptr : "an Int32Array";
+    case Kind::kDoubles:
+      return type == napi_float64_array ? nullptr : "a Float64Array";
+    default:
+      return type == napi_uint8_array ? nullptr : "a Uint8Array";
+  }
+}
+
+Napi::Error wrong(Napi::Env env, const OpEntry& op, const Field& field, const std::string& expected) {
+  return Napi::TypeError::New(env, std::string(op.name) + ": expected " + field.name + " to be " + expected);
+}
+
+// The length that the sizes in the record ask of an array; −1 where it does not fit into 64 bits.
+int64_t length_of(const Field& field, const char* record) {
+  int64_t length = 1;
+  for (const Factor& factor : field.factors) {
+    int64_t size = 1;
+    if (factor.offset >= 0) memcpy(&size, record + factor.offset, sizeof size);
+    size = (size * factor.times + factor.plus + factor.per - 1) / factor.per;
+    if (size < 0 || __builtin_mul_overflow(length, size, &length)) return -1;
+  }
+  return length;
+}
+
+// The bytes of an array of `length` elements.
+size_t bytes_of(napi_typedarray_type type, size_t length) {
+  switch (type) {
+    case napi_float64_array:
+      return length * 8;
+    case napi_uint16_array:
+      return length * 2;
+    case napi_uint8_array:
+      return length;
+    default:
+      return length * 4;
+  }
+}
+
+void fill_array(Napi::Env env, const OpEntry& op, const Field& field, const Napi::Value& value, char* record,
+                std::vector<ArrayArgument>* arrays) {
+  void* elements = nullptr;
+  if (value.IsUndefined() || value.IsNull()) {
+    if (!field.optional) throw wrong(env, op, field, "an array");
+  } else {
+    napi_typedarray_type type;
+    size_t length;
+    napi_value buffer = nullptr;
+    if (!value.IsTypedArray() ||
+        napi_get_typedarray_info(env, value, &type, &length, &elements, arrays ? &buffer : nullptr, nullptr) != napi_ok)
+      throw wrong(env, op, field, "an array");
+    if (const char* expected = wrong_element(field, record, type)) throw wrong(env, op, field, expected);
+    const int64_t needed = length_of(field, record);
+    if (needed < 0 || length != static_cast<size_t>(needed))
+      throw wrong(
+          env, op, field,
+          "[" + std::string(field.shape) + "], " + std::to_string(needed) + " elements and not " + std::to_string(length));
+    if (arrays) arrays->push_back({&field, value, buffer, elements, length, bytes_of(type, length)});
+  }
+  memcpy(record + field.offset, &elements, sizeof elements);
+}
+
+template <class Number>
+void put(char* to, double number) {
+  const Number converted = static_cast<Number>(number);
+  memcpy(to, &converted, sizeof converted);
+}
+
+void fill(Napi::Env env, const OpEntry& op, const Field& field, const Napi::Value& value, char* record,
+          std::vector<ArrayArgument>* arrays) {
+  if (is_array(field.kind)) return fill_array(env, op, field, value, record, arrays);
+  double number;
+  if (napi_get_value_double(env, value, &number) != napi_ok) throw wrong(env, op, field, "a number");
+  char* const to = record + field.offset;
+  if (field.kind == Kind::kInt64) return put<int64_t>(to, number);
+  if (field.kind == Kind::kInt32) return put<int32_t>(to, number);
+  if (field.kind == Kind::kFloat) return put<float>(to, number);
+  put<double>(to, number);
+}
+
+}  // namespace
+
+void fill_record(Napi::Env env, const OpEntry& op, const Napi::Object& arguments, Record* record,
+                 std::vector<ArrayArgument>* arrays) {
+  for (const Field& field : op.fields) fill(env, op, field, arguments.Get(field.name), record->bytes, arrays);
+}
+
+int32_t run_op(const BoundOp& bound, const Record& record, ScError* error) {
+  int32_t (*function)(const void*, ScStream, ScError*);
+  memcpy(&function, reinterpret_cast<const char*>(bound.backend) + bound.entry->function_offset, sizeof function);
+  return function(record.bytes, nullptr, error);
+}

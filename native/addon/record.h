@@ -1,0 +1,42 @@
+// From a JavaScript object of named arrays and numbers to the argument record of an op.
+
+#ifndef STEPCREDIT_ADDON_RECORD_H
+#define STEPCREDIT_ADDON_RECORD_H
+
+#include <napi.h>
+
+#include <vector>
+
+#include "arguments.h"
+
+// An op of a backend. Lives as long as the process, like the tables it points to: a worker's environment may end while
+// another's runs.
+struct BoundOp {
+  const OpEntry* entry;
+  const ScBackend* backend;
+};
+
+// Room for the argument record of any op.
+struct Record {
+  alignas(16) char bytes[512] = {};
+};
+
+// An array of the record, as JavaScript has it.
+struct ArrayArgument {
+  const Field* field;
+  napi_value array;
+  napi_value buffer;
+  void* elements;
+  size_t length;
+  size_t bytes;
+};
+
+// Fills a record, and lists its arrays where asked to. Throws a TypeError where an array has not the element or the length
+// that the kernel counts on.
+void fill_record(Napi::Env env, const OpEntry& op, const Napi::Object& arguments, Record* record,
+                 std::vector<ArrayArgument>* arrays);
+
+// Calls the op on this thread; 0, or a code with its text in `error`.
+int32_t run_op(const BoundOp& bound, const Record& record, ScError* error);
+
+#endif
