@@ -2,6 +2,7 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include <map>
 #include <mutex>
@@ -10,6 +11,21 @@
 namespace {
 
 constexpr size_t kAlignment = 64;
+// From here on a block has pages of its own, which are zeroed when they are first touched and go back to the system at once.
+constexpr size_t kOwnPages = size_t{1} << 20;
+
+void* allocate_zeros(size_t bytes) {
+  if (bytes < kOwnPages) return calloc(1, bytes);
+  void* const pages = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return pages == MAP_FAILED ? nullptr : pages;
+}
+
+void free_zeros(void* allocated, size_t bytes) {
+  if (bytes < kOwnPages)
+    free(allocated);
+  else
+    munmap(allocated, bytes);
+}
 
 }  // namespace
 
@@ -38,10 +54,10 @@ Blocks& blocks() {
 
 Block* allocate_block(size_t bytes) {
   if (bytes > SIZE_MAX - kAlignment) return nullptr;
-  void* const allocated = calloc(1, bytes + kAlignment);
+  void* const allocated = allocate_zeros(bytes + kAlignment);
   Block* const block = allocated ? new (std::nothrow) Block : nullptr;
   if (!block) {
-    free(allocated);
+    if (allocated) free_zeros(allocated, bytes + kAlignment);
     return nullptr;
   }
   const uintptr_t address = (reinterpret_cast<uintptr_t>(allocated) + kAlignment - 1) / kAlignment * kAlignment;
@@ -75,7 +91,7 @@ void release_block(Block* block) {
     all.by_address.erase(reinterpret_cast<uintptr_t>(block->memory));
     all.bytes -= block->bytes;
   }
-  free(block->allocated);
+  free_zeros(block->allocated, block->bytes + kAlignment);
   delete block;
 }
 

@@ -9,20 +9,17 @@ namespace {
 // The use that an ArrayBuffer makes of a block. Touched on the thread of its environment alone.
 struct View {
   Block* block;  // null once the use has ended
-  int64_t bytes;
 };
 
-void end_use(napi_env env, View& view) {
+void end_use(View& view) {
   if (!view.block) return;
-  int64_t now;
-  napi_adjust_external_memory(env, -view.bytes, &now);
   release_block(view.block);
   view.block = nullptr;
 }
 
-void finalize(napi_env env, void*, void* hint) {
+void finalize(napi_env, void*, void* hint) {
   auto* const view = static_cast<std::shared_ptr<View>*>(hint);
-  end_use(env, **view);
+  end_use(**view);
   delete view;
 }
 
@@ -31,7 +28,7 @@ void release(Napi::Env env, const Napi::Value& buffer, View& view) {
   size_t bytes = 0;
   if (!view.block || napi_get_arraybuffer_info(env, buffer, &memory, &bytes) != napi_ok || memory != block_memory(view.block))
     return;
-  if (napi_detach_arraybuffer(env, buffer) == napi_ok) end_use(env, view);
+  if (napi_detach_arraybuffer(env, buffer) == napi_ok) end_use(view);
 }
 
 }  // namespace
@@ -41,8 +38,10 @@ Napi::Value allocate_tensor(const Napi::CallbackInfo& info) {
   const int64_t bytes = info[0].As<Napi::Number>().Int64Value();
   Block* const block = allocate_block(static_cast<size_t>(bytes));
   if (!block) throw Napi::RangeError::New(env, "no memory for " + std::to_string(bytes) + " bytes");
-  const auto view = std::make_shared<View>(View{block, bytes});
+  const auto view = std::make_shared<View>(View{block});
   auto* const hint = new std::shared_ptr<View>(view);
+  // The engine counts the bytes of the buffer itself, from here until it is detached or collected: telling it by
+  // napi_adjust_external_memory as well would have it collect twice as eagerly.
   napi_value buffer;
   const napi_status status =
       napi_create_external_arraybuffer(env, block_memory(block), static_cast<size_t>(bytes), finalize, hint, &buffer);
@@ -52,8 +51,6 @@ Napi::Value allocate_tensor(const Napi::CallbackInfo& info) {
     if (status == napi_no_external_buffers_allowed) return env.Null();
     throw Napi::Error::New(env);
   }
-  int64_t now;
-  napi_adjust_external_memory(env, bytes, &now);
   Napi::Object result = Napi::Object::New(env);
   result.Set("buffer", Napi::Value(env, buffer));
   result.Set("release", Napi::Function::New(

@@ -1,6 +1,7 @@
 /** A call of a kernel that is yet to be made: what the sync and the promise forms of an op share. */
 
 import type { Ops } from "../ops.ts";
+import { Tensor } from "../tensor.ts";
 
 /** Checked arguments of one kernel, and what its op returns once the kernel has run. */
 export interface Call<R> {
@@ -29,14 +30,16 @@ export type KernelPlans = Plans<Omit<Ops, "name" | "allocate">>;
 
 /**
  * An argument object with every property read once, those of the options and typed numbers in it too: what a getter does, it
- * does before anything is checked. Arrays stay what they are.
+ * does before anything is checked. Arrays and tensors stay what they are.
  */
 export function readOnce(args: object): object {
   const read: Record<string, unknown> = { ...args };
   for (const key of Object.keys(read)) {
     const value = read[key];
-    if (typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype) {
-      read[key] = { ...value };
+    if (typeof value !== "object" || value === null || ArrayBuffer.isView(value)) continue;
+    if (Object.getPrototypeOf(value) === Object.prototype) read[key] = { ...value };
+    else if ("dtype" in value && "data" in value && !(value instanceof Tensor)) {
+      read[key] = { dtype: value.dtype, data: value.data };
     }
   }
   return read;

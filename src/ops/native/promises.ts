@@ -2,6 +2,7 @@
 
 import type { NativeStart } from "../addon.ts";
 import type { Ops } from "../ops.ts";
+import { Tensor } from "../tensor.ts";
 import { readOnce, type Call, type KernelPlans } from "./call.ts";
 
 export interface CallOptions {
@@ -61,10 +62,11 @@ function checkSignal(name: string, signal: unknown): void {
   throw new TypeError(`${name}: expected signal to be an AbortSignal, received ${typeof signal}`);
 }
 
-/** The arrays among the values of an argument object, and of the objects in it. */
+/** The arrays among the values of an argument object, and those of the options and typed numbers in it. */
 function viewsOf(args: object): ArrayBufferView[] {
   return Object.values(args).flatMap((value: unknown) => {
     if (ArrayBuffer.isView(value)) return [value];
+    if (value instanceof Tensor) return [value.data];
     return typeof value === "object" && value !== null ? viewsOf(value) : [];
   });
 }
