@@ -46,10 +46,10 @@ Napi::Value allocate_tensor(const Napi::CallbackInfo& info) {
   const napi_status status =
       napi_create_external_arraybuffer(env, block_memory(block), static_cast<size_t>(bytes), finalize, hint, &buffer);
   if (status != napi_ok) {
+    end_use(*view);
+    if (status != napi_no_external_buffers_allowed) throw Napi::Error::New(env);  // finalize has the hint
     delete hint;
-    release_block(block);
-    if (status == napi_no_external_buffers_allowed) return env.Null();
-    throw Napi::Error::New(env);
+    return env.Null();
   }
   Napi::Object result = Napi::Object::New(env);
   result.Set("buffer", Napi::Value(env, buffer));

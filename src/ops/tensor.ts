@@ -3,6 +3,8 @@
  * are copied, and their memory is freed when they are disposed of rather than some time after they were forgotten.
  */
 
+import { constants } from "node:buffer";
+
 import { loadAddon, type NativeMemory } from "./addon.ts";
 import type { Dtype, Floats, Typed } from "./arguments/values.ts";
 import { Check } from "./check.ts";
@@ -88,22 +90,21 @@ function elementsOf(dtype: Dtype, numbers: Floats | Typed | readonly number[]): 
 }
 
 /**
- * Memory of the library; in an engine that allows no buffers on foreign memory (Electron), of the engine: promise forms copy it
- * then like that of any array, and it need not be aligned to more than the engine does.
+ * Memory of the library. In an engine that allows no buffers on foreign memory (Electron), and beyond the largest that the
+ * engine allows (4 GiB in Node.js 20), memory of the engine: promise forms copy it then like that of any array, and it is
+ * aligned as the engine does it.
  */
 function memoryOf(check: Check, shape: readonly number[], bytes: number): NativeMemory {
   if (!Number.isSafeInteger(bytes)) check.fail("a shape that fits into memory", `[${shape.join(", ")}]`);
-  const memory = bytes === 0 ? null : allocate(check, shape, bytes);
-  return (
-    memory ?? { buffer: new ArrayBuffer(bytes), release: (buffer) => structuredClone(buffer, { transfer: [buffer] }) }
-  );
-}
-
-function allocate(check: Check, shape: readonly number[], bytes: number): NativeMemory | null {
   try {
-    return loadAddon().allocate(bytes);
+    const memory = bytes === 0 || bytes > constants.MAX_LENGTH ? null : loadAddon().allocate(bytes);
+    return memory ?? { buffer: new ArrayBuffer(bytes), release: detach };
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     return check.fail("a shape that fits into memory", `[${shape.join(", ")}], ${error.message}`);
   }
+}
+
+function detach(buffer: ArrayBuffer): void {
+  structuredClone(buffer, { transfer: [buffer] });
 }
