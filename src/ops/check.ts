@@ -61,7 +61,17 @@ export class Check {
     return this.output(name, shape, value === true ? undefined : value, length);
   }
 
+  /**
+   * As `floats`, of an Int32Array that is read. One in shared memory is copied, since kernels take what was checked as indices,
+   * and another thread may write to it at any time.
+   */
   ints(name: string, shape: string, value: Int32Array | undefined, length?: number): Int32Array {
+    const ints = this.intOutput(name, shape, value, length);
+    return ints.buffer instanceof SharedArrayBuffer ? new Int32Array(ints) : ints;
+  }
+
+  /** As `floats`, of an Int32Array that is written. */
+  intOutput(name: string, shape: string, value: Int32Array | undefined, length?: number): Int32Array {
     if (!(value instanceof Int32Array)) {
       const size = length === undefined ? "" : ` of length ${length}`;
       throw this.#typeError(`${name} ${shape}`, `an Int32Array${size}`, value);

@@ -14,7 +14,7 @@ export function samplePlans(): Pick<KernelPlans, "sample"> {
       if (!Number.isInteger(V) || (R > 0 && V === 0)) {
         check.fail(`the length of logits [R, V] to be a positive multiple of R = ${R}`, String(logits.length));
       }
-      const tokens = args.tokens === undefined ? new Int32Array(R) : check.ints("tokens", "[R]", args.tokens, R);
+      const tokens = args.tokens === undefined ? new Int32Array(R) : check.intOutput("tokens", "[R]", args.tokens, R);
       const logprobs = check.output("logprobs", "[R]", args.logprobs, R);
       const supportLogprobs = check.requested("supportLogprobs", "[R]", args.supportLogprobs, R);
       return call(
