@@ -76,7 +76,10 @@ int32_t adamw(const AdamwArgs* args, ScStream, ScError*) {
       store_lanes(args->v + i, v);
     };
     int64_t i = begin;
-    for (; i + kLanes <= end; i += kLanes) step(i, load, store);
+    for (; i + kLanes <= end; i += kLanes) {
+      step(
+          i, [](const float* from) { return load(from); }, [](float* to, VecF x) { store(to, x); });
+    }
     const int64_t lanes = end - i;
     if (lanes > 0) {
       step(
