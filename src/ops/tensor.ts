@@ -23,7 +23,7 @@ export class Tensor implements Typed {
 
   private constructor(shape: readonly number[], dtype: Dtype) {
     const check = new Check("Tensor");
-    if (!(dtype in bytesPerElement)) check.fail("dtype to be f32, bf16 or f16", String(dtype));
+    if (!(dtype in bytesPerElement)) check.fail("dtype to be f32, bf16 or f16", dtype);
     if (!Array.isArray(shape)) throw new TypeError(`Tensor: expected shape to be an Array, received ${typeof shape}`);
     this.dtype = dtype;
     this.shape = Object.freeze(shape.map((size, axis) => check.integer(`shape[${axis}]`, size, 0)));

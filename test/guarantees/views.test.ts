@@ -15,7 +15,7 @@ function embedded<A extends { readonly length: number }>(array: A, offset: numbe
   const Kind = array.constructor as Float32ArrayConstructor;
   const bytes = new Uint8Array((array.length + 2 * offset) * Kind.BYTES_PER_ELEMENT).fill(0xff);
   const view = new Kind(bytes.buffer).subarray(offset, offset + array.length);
-  view.set(array as never);
+  view.set(array);
   return view as never;
 }
 

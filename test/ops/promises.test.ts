@@ -2,7 +2,7 @@ import { getEventListeners } from "node:events";
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { numThreads, openOps, reference, setNumThreads, Tensor, type Ops } from "../../src/ops/index.ts";
+import { numThreads, openOps, reference, setNumThreads, Tensor } from "../../src/ops/index.ts";
 import { cases } from "../support/cases.ts";
 import { float32 } from "../support/cases/op-case.ts";
 import { longCall, endless } from "../support/long-call.ts";
@@ -48,7 +48,7 @@ describe("promise forms", () => {
   it.each(Object.entries(placements))(
     "give every case of the table the bits of the sync form, in %s",
     async (_, place) => {
-      const sync = recording(ops as Ops);
+      const sync = recording(ops);
       for (const { run } of cases) run(sync.ops, float32);
       expect(new Set(sync.calls.map(({ path }) => path.join("."))).size).toBeGreaterThan(30);
       for (const { path, before, after, result } of sync.calls) {

@@ -87,7 +87,7 @@ describe("a tensor", () => {
     const args = longCall(2000);
     const expected = longCall(2000);
     ops.treeAttention(expected);
-    const q = from(args.q as Float32Array);
+    const q = from(args.q);
     const running = ops.promises.treeAttention({ ...args, q: q.data as Float32Array });
     q.dispose();
     expect(tensorBytes() - bytes).toBe(4 * q.length);

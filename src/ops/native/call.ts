@@ -29,17 +29,18 @@ export type Plans<O> = {
 export type KernelPlans = Plans<Omit<Ops, "name" | "allocate">>;
 
 /**
- * An argument object with every property read once, those of the options and typed numbers in it too: what a getter does, it
- * does before anything is checked. Arrays and tensors stay what they are.
+ * An argument object with every property read once, the getters of options and typed numbers in it too: what a getter does, it
+ * does before anything is checked. Everything else stays what it is.
  */
 export function readOnce(args: object): object {
   const read: Record<string, unknown> = { ...args };
   for (const key of Object.keys(read)) {
     const value = read[key];
-    if (typeof value !== "object" || value === null || ArrayBuffer.isView(value)) continue;
-    if (Object.getPrototypeOf(value) === Object.prototype) read[key] = { ...value };
-    else if ("dtype" in value && "data" in value && !(value instanceof Tensor)) {
-      read[key] = { dtype: value.dtype, data: value.data };
+    if (typeof value !== "object" || value === null || ArrayBuffer.isView(value) || value instanceof Tensor) continue;
+    if (Object.getPrototypeOf(value) !== Object.prototype) {
+      if ("dtype" in value && "data" in value) read[key] = { dtype: value.dtype, data: value.data };
+    } else if (Object.values(Object.getOwnPropertyDescriptors(value)).some(({ get }) => get !== undefined)) {
+      read[key] = { ...value };
     }
   }
   return read;
