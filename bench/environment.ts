@@ -4,11 +4,17 @@ import { execFileSync } from "node:child_process";
 import { cpus } from "node:os";
 import { blas, openOps } from "../src/ops/native.ts";
 import type { BenchEnvironment } from "../test/support/timing.ts";
-import { torchVersion } from "./peers/torch.ts";
+import { onnxVersion } from "./peers/onnx.ts";
+import { openblasVersion, torchVersion } from "./peers/python.ts";
 
-export function environment(peers: boolean, args: readonly string[]): BenchEnvironment {
+export async function environment(peers: boolean, args: readonly string[]): Promise<BenchEnvironment> {
   const { name, enabled } = blas();
-  const torch = peers ? torchVersion() : undefined;
+  const versions = {
+    openblas: openblasVersion(), // not a peer but a floor: wanted in any case
+    torch: peers ? torchVersion() : undefined,
+    onnxruntime: peers ? await onnxVersion() : undefined,
+  };
+  const found = Object.entries(versions).filter((entry): entry is [string, string] => entry[1] !== undefined);
   return {
     cpu: cpus()[0]?.model.trim() ?? "unknown",
     isa: openOps("cpu").name,
@@ -17,7 +23,7 @@ export function environment(peers: boolean, args: readonly string[]): BenchEnvir
     commit: commit(),
     date: new Date().toISOString(),
     command: ["npm run bench", ...(args.length > 0 ? ["--", ...args] : [])].join(" "),
-    peers: { ...(torch !== undefined && { torch }) },
+    peers: Object.fromEntries(found),
   };
 }
 

@@ -1,6 +1,5 @@
 /** How a subject is checked and timed. */
 
-import { Bench } from "tinybench";
 import { openOps, setNumThreads } from "../src/ops/native.ts";
 import type { Ops } from "../src/ops/ops.ts";
 import { reference } from "../src/ops/reference.ts";
@@ -9,13 +8,17 @@ import { float32, float64 } from "../test/support/cases/op-case.ts";
 import type { BenchEnvironment, BenchRecord } from "../test/support/timing.ts";
 import { benchRecord, disagreement } from "../test/support/timing.ts";
 import { Floor, type Traffic } from "./floors.ts";
-import { torchSamples, type TorchJob } from "./peers/torch.ts";
+import { OnnxSubject, type OnnxJob } from "./peers/onnx.ts";
+import { PythonSubject, type PythonJob } from "./peers/python.ts";
+import { inProcess, sampleAlone, sampleInTurns, type Contestant } from "./turns.ts";
 
 /** Arrays of one size, and one call on them. */
 export interface Instance {
   run(ops: Ops): void;
   /** The same call in plain loops over typed arrays; absent where that would take minutes. */
   runPlain?(): void;
+  /** The same call for ONNX Runtime. */
+  onnx?(): OnnxJob;
   /** what the latest call wrote */
   outcome(): Outcome;
 }
@@ -24,6 +27,12 @@ export interface Instance {
 export interface Cost extends Traffic {
   /** multiplications and additions of the formula; 0 where memory is the only cost that counts */
   readonly flops: number;
+}
+
+type Products = Omit<PythonJob, "threads">;
+interface OtherWork {
+  readonly instance: Instance;
+  readonly factor: number;
 }
 
 /** One op on sizes of one kind. */
@@ -40,12 +49,17 @@ export interface Work<Size extends { readonly name: string }> {
   shape(size: Size): string;
   cost(size: Size): Cost;
   build(size: Size, make: Make): Instance;
-  /** the floor: moving the bytes (default), none, or other work times a factor, where there is some */
-  readonly floor?: "none" | ((size: Size) => { readonly instance: Instance; readonly factor: number } | undefined);
+  /**
+   * the floor: moving the bytes (default), none, or, by size: the bare matrix products by OpenBLAS (a subject of sgemm.py),
+   * other work times a factor, or none
+   */
+  readonly floor?: "none" | ((size: Size) => Products | OtherWork | undefined);
+  /** default f32 */
+  readonly dtype?: string;
   /** also time the portable matrix product, as a peer */
   readonly portablePeer?: boolean;
   /** the same for PyTorch */
-  torch?(size: Size): Omit<TorchJob, "threads">;
+  torch?(size: Size): Omit<PythonJob, "threads">;
 }
 
 export interface MeasureOptions {
@@ -93,11 +107,6 @@ function check<Size extends { readonly name: string }>(work: Work<Size>): string
   });
 }
 
-/** For tasks that take less than `slowMs`, and for those that take more. */
-const quick = { rounds: 5, time: 150, iterations: 2, warmupIterations: 1 };
-const slow = { rounds: 3, time: 0, iterations: 1, warmupIterations: 0 };
-const slowMs = 500;
-
 async function measure<Size extends { readonly name: string }>(
   work: Work<Size>,
   size: Size,
@@ -107,82 +116,54 @@ async function measure<Size extends { readonly name: string }>(
   const ops = nativeOps(work);
   const cost = work.cost(size);
   const instance = work.build(size, float32);
-  const tasks: Record<string, () => void> = { ours: () => instance.run(ops) };
-
-  let floor: Floor | undefined;
-  let floorFactor = 1;
-  if (work.floor === undefined) {
-    floor = await Floor.open(cost, threads);
-    tasks["floor"] = () => floor?.run();
-  } else if (work.floor !== "none") {
-    const other = work.floor(size);
-    if (other !== undefined) tasks["floor"] = () => other.instance.run(ops);
-    floorFactor = other?.factor ?? 1;
-  }
+  const contestants: Record<string, Contestant> = { ours: inProcess(() => instance.run(ops)) };
+  const floor = await openFloor(work, size, threads, env);
+  if (floor !== undefined) contestants["floor"] = floor.contestant;
   const portable = openOps("cpu", { blas: false });
-  if (work.portablePeer === true) tasks["portable"] = () => instance.run(portable);
+  if (work.portablePeer === true) contestants["portable"] = inProcess(() => instance.run(portable));
+  const torch = peers && env.peers["torch"] !== undefined ? work.torch?.(size) : undefined;
+  if (torch !== undefined) contestants["torch"] = await PythonSubject.open("./torch_ops.py", { ...torch, threads });
+  const onnx = peers && env.peers["onnxruntime"] !== undefined ? instance.onnx?.() : undefined;
+  if (onnx !== undefined) contestants["onnxruntime"] = await OnnxSubject.open(onnx, threads);
 
-  const { ours, floor: floorSamples = null, ...peerSamples } = sampleInTurns(tasks);
-  await floor?.close();
-  if (instance.runPlain !== undefined) peerSamples["plainJs"] = sampleAlone(() => instance.runPlain?.());
-  const job = peers ? work.torch?.(size) : undefined;
-  if (job !== undefined && env.peers["torch"] !== undefined) peerSamples["torch"] = torchSamples({ ...job, threads });
+  const { ours, floor: floorSamples = null, ...peerSamples } = await sampleInTurns(contestants);
+  for (const contestant of Object.values(contestants)) await contestant.close?.();
+  if (peers && instance.runPlain !== undefined) peerSamples["plainJs"] = sampleAlone(() => instance.runPlain?.());
 
   return benchRecord({
     op: work.variant === undefined ? work.op : `${work.op} (${work.variant})`,
     shape: work.shape(size),
-    dtype: "f32",
+    dtype: work.dtype ?? "f32",
     device: "cpu",
     threads,
     bytes: cost.readBytes + cost.writtenBytes,
     flops: cost.flops,
     samples: ours,
     floorSamples,
-    floorFactor,
+    floorFactor: floor?.factor ?? 1,
     peerSamples,
     env,
   });
 }
 
-/**
- * Milliseconds of every call. The tasks take turns, several times around, so that what else the machine does meets them
- * alike.
- */
-function sampleInTurns(tasks: Readonly<Record<string, () => void>>): Record<string, readonly number[]> {
-  const samples: Record<string, number[]> = Object.fromEntries(Object.keys(tasks).map((name) => [name, []]));
-  const longest = Math.max(...Object.values(tasks).map(firstCallMs));
-  const { rounds, ...sampling } = longest < slowMs ? quick : slow;
-  for (let round = 0; round < rounds; round++) {
-    for (const [name, task] of Object.entries(tasks)) samples[name].push(...sample(name, task, sampling));
+/** The floor as a contestant, and what its times are multiplied by; undefined where there is none. */
+async function openFloor<Size extends { readonly name: string }>(
+  work: Work<Size>,
+  size: Size,
+  threads: number,
+  env: BenchEnvironment,
+): Promise<{ readonly contestant: Contestant; readonly factor: number } | undefined> {
+  if (work.floor === "none") return undefined;
+  if (work.floor === undefined) {
+    const streams = await Floor.open(work.cost(size), threads);
+    return { contestant: { ...inProcess(() => streams.run()), close: () => streams.close() }, factor: 1 };
   }
-  return samples;
-}
-
-/** For what is not compared with a floor, and may be slow. */
-function sampleAlone(task: () => void): readonly number[] {
-  const sampling = firstCallMs(task) < slowMs ? { ...quick, iterations: 5 } : { ...slow, iterations: 2 };
-  return sample("alone", task, sampling);
-}
-
-/** The first call of a task: its memory is touched, its code compiled. */
-function firstCallMs(task: () => void): number {
-  const start = performance.now();
-  task();
-  return performance.now() - start;
-}
-
-interface Sampling {
-  readonly time: number;
-  readonly iterations: number;
-  readonly warmupIterations: number;
-}
-
-function sample(name: string, task: () => void, { time, iterations, warmupIterations }: Sampling): readonly number[] {
-  const warmup = warmupIterations > 0;
-  const options = { time, iterations, warmup, warmupIterations, warmupTime: 0, retainSamples: true, throws: true };
-  const bench = new Bench(options).add(name, task);
-  const [{ result }] = bench.runSync();
-  if (result.state !== "completed") throw new Error(`${name}: expected a completed run, it is ${result.state}`);
-  if (result.latency.samples === undefined) throw new Error(`${name}: expected samples, received none`);
-  return result.latency.samples;
+  const floor = work.floor(size);
+  if (floor === undefined) return undefined;
+  if ("instance" in floor) {
+    const ops = nativeOps(work);
+    return { contestant: inProcess(() => floor.instance.run(ops)), factor: floor.factor };
+  }
+  if (env.peers["openblas"] === undefined) return undefined;
+  return { contestant: await PythonSubject.open("./sgemm.py", { ...floor, threads }), factor: 1 };
 }

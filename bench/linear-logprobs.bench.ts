@@ -1,7 +1,6 @@
-/** linearLogprobs and its backward. The floor of the forward is `linear` and `logprobs`, one after the other. */
+/** linearLogprobs and its backward. The floor is the bare matrix products by OpenBLAS, which hold the logits: one of them, or three. */
 
 import { openOps } from "../src/ops/native.ts";
-import type { Ops } from "../src/ops/ops.ts";
 import type { Make } from "../test/support/cases/op-case.ts";
 import type { Work } from "./harness.ts";
 import { subjects } from "./harness.ts";
@@ -18,6 +17,8 @@ function headOf({ rows, hidden, vocabulary }: FusedHead) {
     targets: integers(3, rows, vocabulary),
   };
 }
+
+const productShape = ({ rows, hidden, vocabulary }: FusedHead) => ({ rows, inputs: hidden, outputs: vocabulary });
 
 const headWork = {
   sizes: fusedHeads,
@@ -42,22 +43,8 @@ const forward: Work<FusedHead> = {
       outcome: () => ({ lse: args.lse, logprobs: args.logprobs }),
     };
   },
-  floor: (size) => ({ instance: unfused(size), factor: 1 }),
+  floor: (size) => ({ subject: "linear", shape: productShape(size) }),
 };
-
-/** The same by two ops that hold the logits. */
-function unfused(size: FusedHead) {
-  const { hidden, weight, targetOffsets, targets } = headOf(size);
-  const logits = new Float32Array(size.rows * size.vocabulary);
-  const out = { lse: new Float32Array(size.rows), logprobs: new Float32Array(size.rows) };
-  return {
-    run: (ops: Ops) => {
-      ops.linear({ x: hidden, weight, rows: size.rows, y: logits });
-      ops.logprobs({ logits, targetOffsets, targets, ...out });
-    },
-    outcome: () => out,
-  };
-}
 
 const backward: Work<FusedHead> = {
   ...headWork,
@@ -83,7 +70,7 @@ const backward: Work<FusedHead> = {
       outcome: () => ({ dhidden: args.dhidden, dweight: args.dweight }),
     };
   },
-  floor: "none",
+  floor: (size) => ({ subject: "linear_logprobs_backward", shape: productShape(size) }),
 };
 
 export const linearLogprobsBench = [...subjects(forward), ...subjects(backward)];

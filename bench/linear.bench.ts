@@ -1,20 +1,19 @@
 /**
- * linear and its backward. No floor: the bare matrix product of BLAS cannot be called from here, and where the op has BLAS it
- * is that product and a check of its arguments. The portable product is timed beside it instead.
+ * linear and its backward. The floor is the bare products by OpenBLAS; the portable product is timed beside it. A weight of the
+ * small policy of the training step, which never goes to BLAS, and one of a model of half a billion.
  */
 
 import type { Work } from "./harness.ts";
 import { subjects } from "./harness.ts";
 import { normals } from "./inputs.ts";
 import * as plain from "./peers/plain.ts";
-import { layers, type Layer } from "./shapes.ts";
+import { layers, smallLayer, type Layer } from "./shapes.ts";
 
 const linearWork = {
-  sizes: layers,
+  sizes: [...layers, smallLayer],
   // Weights of this size go to BLAS where there is one.
   reduced: { name: "reduced", rows: 5, hidden: 256, wide: 300, heads: 1, kvHeads: 1, headSize: 1 },
   shape: ({ rows, hidden, wide }: Layer) => `[${rows}, ${hidden}] x [${hidden}, ${wide}]`,
-  floor: "none" as const,
   portablePeer: true,
 };
 
@@ -39,6 +38,7 @@ const forward: Work<Layer> = {
       outcome: () => ({ y: args.y }),
     };
   },
+  floor: ({ rows, hidden, wide }) => ({ subject: "linear", shape: { rows, inputs: hidden, outputs: wide } }),
   torch: ({ rows, hidden, wide }) => ({ subject: "linear", shape: { rows, inputs: hidden, outputs: wide } }),
 };
 
@@ -61,6 +61,7 @@ const backward: Work<Layer> = {
     };
     return { run: (ops) => ops.linearBackward(args), outcome: () => ({ dx: args.dx, dweight: args.dweight }) };
   },
+  floor: ({ rows, hidden, wide }) => ({ subject: "linear_backward", shape: { rows, inputs: hidden, outputs: wide } }),
   torch: ({ rows, hidden, wide }) => ({ subject: "linear_backward", shape: { rows, inputs: hidden, outputs: wide } }),
 };
 

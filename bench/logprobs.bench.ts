@@ -30,6 +30,7 @@ const forward: Work<Head> = {
     return {
       run: (ops) => ops.logprobs(args),
       runPlain: () => plain.logprobs(args),
+      onnx: () => ({ ...size, logits: args.logits, targets: args.targets }),
       outcome: () => ({ lse: args.lse, logprobs: args.logprobs }),
     };
   },

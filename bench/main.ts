@@ -17,7 +17,7 @@ import { header, tableLine } from "./table.ts";
 interface BenchOptions {
   readonly list?: boolean;
   readonly peers: boolean;
-  readonly threads: number;
+  readonly threads: readonly number[];
   readonly json?: string;
 }
 
@@ -25,9 +25,13 @@ const program = new Command("bench")
   .description("check the ops, then time them; print ratios to the physical floor and to peers found on the machine")
   .argument("[names...]", "ops or subjects, as `--list` prints them; default all")
   .option("--list", "print the names of the subjects")
-  .option("--peers", "time PyTorch of the system's Python too, where it is installed", true)
-  .option("--no-peers", "only the floor and plain JavaScript")
-  .option("--threads <n>", "threads of every op, floor and peer", integerFrom(1), numThreads())
+  .option(
+    "--peers",
+    "time plain JavaScript, PyTorch of the system's Python and onnxruntime-node too, where installed",
+    true,
+  )
+  .option("--no-peers", "only the floors")
+  .option("--threads <list>", "threads of every op, floor and peer: 1, or 1,2 for both", threadCounts, [numThreads()])
   .addOption(jsonOption())
   .exitOverride()
   .configureOutput({ outputError: (text, write) => write(`${errorLine(text)}\n`) })
@@ -40,14 +44,15 @@ async function runBench(names: readonly string[], options: BenchOptions): Promis
     return;
   }
   const json = options.json === undefined ? undefined : await openOutput(options.json);
-  const env = environment(options.peers, process.argv.slice(2));
+  const env = await environment(options.peers, process.argv.slice(2));
   const { cpu, isa, blas, node, commit, peers } = env;
-  const torch = peers["torch"] === undefined ? "" : `, torch ${peers["torch"]}`;
-  console.log(`${cpu}, ${isa}, ${blas ?? "no BLAS"}, ${options.threads} threads, node ${node}, ${commit}${torch}`);
+  const found = Object.entries(peers).map(([name, version]) => `, ${name} ${version}`);
+  console.log(`${cpu}, ${isa}, ${blas ?? "no BLAS"}, node ${node}, ${commit}${found.join("")}`);
   console.log(header);
   const records: BenchRecord[] = [];
-  for (const name of chosen) {
-    const report = await runSubject({ name, threads: options.threads, peers: options.peers, env });
+  const requests = chosen.flatMap((name) => options.threads.map((threads) => ({ name, threads })));
+  for (const { name, threads } of requests) {
+    const report = await runSubject({ name, threads, peers: options.peers, env });
     if ("wrong" in report) {
       process.exitCode = 1;
       console.log(`${name}: not timed`);
@@ -58,6 +63,10 @@ async function runBench(names: readonly string[], options: BenchOptions): Promis
     }
   }
   if (json !== undefined) await writeJson(json, records);
+}
+
+function threadCounts(list: string): number[] {
+  return list.split(",").map((count) => integerFrom(1)(count));
 }
 
 /** The subjects that the names stand for: an op is all of its shapes, `op/shape` one of them. */

@@ -47,6 +47,17 @@ export const layers: readonly Layer[] = [
   { name: "qwen2.5-0.5b", rows: 512, hidden: 896, wide: 896 * 4, heads: 14, kvHeads: 2, headSize: 64 },
 ];
 
+/** A layer of the training step's policy, as many rows as one of its stretches. */
+export const smallLayer: Layer = {
+  name: "small",
+  rows: 2048,
+  hidden: 128,
+  wide: 512,
+  heads: 4,
+  kvHeads: 4,
+  headSize: 32,
+};
+
 /** Flat arrays: targets of an update, parameters of a policy. */
 export interface Flat {
   readonly name: string;

@@ -5,6 +5,7 @@ import type { BenchRecord } from "../test/support/timing.ts";
 const columns = [
   ["op", 32],
   ["shape", 42],
+  ["threads", 7],
   ["median ms", 10],
   ["p20", 9],
   ["p80", 9],
@@ -31,6 +32,7 @@ export function tableLine(record: BenchRecord): string {
   const cells = [
     record.op,
     record.shape,
+    String(record.threads),
     milliseconds(medianMs),
     milliseconds(p20Ms),
     milliseconds(p80Ms),
