@@ -1,7 +1,7 @@
 /** What a record must say about where it was made. */
 
 import { execFileSync } from "node:child_process";
-import { cpus } from "node:os";
+import { availableParallelism, cpus, release, totalmem, type } from "node:os";
 import { blas, openOps } from "../src/ops/native.ts";
 import type { BenchEnvironment } from "../test/support/timing.ts";
 import { onnxVersion } from "./peers/onnx.ts";
@@ -17,6 +17,9 @@ export async function environment(peers: boolean, args: readonly string[]): Prom
   const found = Object.entries(versions).filter((entry): entry is [string, string] => entry[1] !== undefined);
   return {
     cpu: cpus()[0]?.model.trim() ?? "unknown",
+    cores: availableParallelism(),
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    system: `${type()} ${release()}`,
     isa: openOps("cpu").name,
     blas: enabled ? name : null,
     node: process.versions.node,

@@ -66,4 +66,24 @@ const scatter: Work<Flat> = {
   }),
 };
 
-export const policyLossBench = [...subjects(clip), ...subjects(scatter)];
+const scatterBackward: Work<Flat> = {
+  ...flatWork,
+  op: "scatterAdvantagesBackward",
+  cost: ({ count }) => ({
+    readBytes: 12 * count,
+    writtenBytes: (8 * count) / targetsPerStep,
+    flops: 0,
+  }),
+  build({ count }, make) {
+    const steps = Math.ceil(count / targetsPerStep);
+    const dadvantages = normals(1, 2 * count);
+    const stepOf = Int32Array.from({ length: count }, (_, n) => Math.floor(n / targetsPerStep));
+    const dstepCredits = make.filled(2 * steps);
+    return {
+      run: (ops) => ops.scatterAdvantagesBackward({ dadvantages, stepOf, steps, dstepCredits }),
+      outcome: () => ({ dstepCredits }),
+    };
+  },
+};
+
+export const policyLossBench = [...subjects(clip), ...subjects(scatter), ...subjects(scatterBackward)];

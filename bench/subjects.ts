@@ -5,6 +5,8 @@ import type { Subject } from "./harness.ts";
 import { linearBench } from "./linear.bench.ts";
 import { linearLogprobsBench } from "./linear-logprobs.bench.ts";
 import { logprobsBench } from "./logprobs.bench.ts";
+import { lossFormsBench } from "./loss-forms.bench.ts";
+import { modelBackwardBench } from "./model-backward.bench.ts";
 import { modelBench } from "./model.bench.ts";
 import { optimizerBench } from "./optimizer.bench.ts";
 import { policyLossBench } from "./policy-loss.bench.ts";
@@ -17,9 +19,11 @@ export const allSubjects: readonly Subject[] = [
   ...linearLogprobsBench,
   ...policyUpdateBench,
   ...policyLossBench,
+  ...lossFormsBench,
   ...optimizerBench,
   ...linearBench,
   ...modelBench,
+  ...modelBackwardBench,
   ...attentionBench,
   ...sampleBench,
   ...trainStepBench,

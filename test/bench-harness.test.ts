@@ -39,6 +39,9 @@ const measurement: Measurement = {
   peerSamples: { plainJs: [20], torch: [30, 34] },
   env: {
     cpu: "a processor",
+    cores: 2,
+    memoryGiB: 8,
+    system: "Linux 6",
     isa: "cpu/generic",
     blas: null,
     node: "20",

@@ -24,6 +24,10 @@ export function summarise(samples: readonly number[]): Summary {
 /** Where and from what a record was made. */
 export interface BenchEnvironment {
   readonly cpu: string;
+  /** usable by this process */
+  readonly cores: number;
+  readonly memoryGiB: number;
+  readonly system: string;
   readonly isa: string;
   /** null: portable matrix products */
   readonly blas: string | null;
@@ -33,7 +37,7 @@ export interface BenchEnvironment {
   /** ISO 8601 */
   readonly date: string;
   readonly command: string;
-  /** versions of the peers found */
+  /** versions of the peers found, and of the OpenBLAS behind the floors of matrix products */
   readonly peers: Readonly<Record<string, string>>;
 }
 
