@@ -5,7 +5,7 @@
  */
 
 import { loadAddon } from "./addon.ts";
-import type { Floats } from "./ops.ts";
+import type { Dtype, Floats, Values } from "./ops.ts";
 
 function describe(value: unknown): string {
   if (value === undefined || value === null) return String(value);
@@ -18,6 +18,15 @@ function describe(value: unknown): string {
 }
 
 const article = (name: string): string => (name.startsWith("Int") ? `an ${name}` : `a ${name}`);
+
+/** The numbers by which the kernels know the types of values. */
+const dtypes = { f32: 0, bf16: 1, f16: 2 } satisfies Record<Dtype, number>;
+
+/** Values as the kernels take them. */
+export interface ValueFields {
+  readonly dtype: number;
+  readonly data: Float32Array | Uint16Array;
+}
 
 /** One op's checks: every method names the argument and its shape, and throws or returns what it was given. */
 export class Check {
@@ -59,6 +68,56 @@ export class Check {
   requested(name: string, shape: string, value: Floats | true | undefined, length: number): Float32Array | undefined {
     if (value === undefined) return undefined;
     return this.output(name, shape, value === true ? undefined : value, length);
+  }
+
+  /** A Float32Array, or an array of a stated type with its data; of exactly `length` elements where one is given. */
+  values(name: string, shape: string, value: Values | undefined, length?: number): ValueFields {
+    if (typeof value !== "object" || value === null || ArrayBuffer.isView(value) || !("dtype" in value)) {
+      if (!(value instanceof Float32Array)) {
+        throw this.#typeError(`${name} ${shape}`, "a Float32Array, or { dtype, data } of bf16, f16 or f32", value);
+      }
+      return { dtype: dtypes.f32, data: this.floats(name, shape, value, length) };
+    }
+    const { dtype, data } = value;
+    if (!Object.hasOwn(dtypes, dtype)) {
+      throw this.#rangeError(`${name} ${shape}: dtype`, `one of ${Object.keys(dtypes).join(", ")}`, dtype);
+    }
+    const Kind = dtype === "f32" ? Float32Array : Uint16Array;
+    if (!(data instanceof Kind)) throw this.#typeError(`${name} ${shape}: data of ${dtype}`, `a ${Kind.name}`, data);
+    if (length !== undefined && data.length !== length) {
+      throw this.#rangeError(`${name} ${shape}: data`, `a ${Kind.name} of length ${length}`, data);
+    }
+    return { dtype: dtypes[dtype], data };
+  }
+
+  /** The values, or new ones where they are absent; of the same type as other values, and wrapped like them. */
+  valuesLike<L extends Values>(
+    name: string,
+    shape: string,
+    value: Values | undefined,
+    like: L,
+    length: number,
+  ): Values {
+    const dtype = "dtype" in like ? like.dtype : "f32";
+    if (value === undefined) {
+      const data = dtype === "f32" ? new Float32Array(length) : new Uint16Array(length);
+      return "dtype" in like ? { dtype, data } : (data as Float32Array);
+    }
+    const { dtype: given } = this.values(name, shape, value, length);
+    if (given !== dtypes[dtype]) {
+      this.fail(`${name} ${shape} to be ${dtype}, as what it is the gradient of`, Object.keys(dtypes)[given]);
+    }
+    return value;
+  }
+
+  /** An array of exactly `length` bytes; undefined stays undefined. */
+  optionalBytes(name: string, shape: string, value: Uint8Array | undefined, length: number): Uint8Array | undefined {
+    if (value === undefined) return undefined;
+    if (!(value instanceof Uint8Array)) {
+      throw this.#typeError(`${name} ${shape}`, `a Uint8Array of length ${length}`, value);
+    }
+    if (value.length !== length) throw this.#rangeError(`${name} ${shape}`, `a Uint8Array of length ${length}`, value);
+    return value;
   }
 
   /**
@@ -115,6 +174,15 @@ export class Check {
   integer(name: string, value: unknown, least: number, most: number = Number.MAX_SAFE_INTEGER): number {
     const bounds = most === Number.MAX_SAFE_INTEGER ? `an integer ≥ ${least}` : `an integer in ${least} … ${most}`;
     return this.number(name, value, bounds, (x) => Number.isInteger(x) && x >= least && x <= most);
+  }
+
+  /** Every element in 0 … count − 1, or equal to `except`. */
+  indices(name: string, shape: string, values: Int32Array, count: number, except?: number): void {
+    if (except === undefined) return this.range(name, shape, values, 0, count - 1);
+    const wrong = values.findIndex((value) => (value < 0 || value >= count) && value !== except);
+    if (wrong >= 0) {
+      this.fail(`${name} ${shape} in 0 … ${count - 1} or ${except}`, `${values[wrong]} at index ${wrong}`);
+    }
   }
 
   /** Every element in `least … most`; the bounds are i32. */

@@ -44,7 +44,7 @@ import type {
 } from "./arguments/model.ts";
 import type { AdamwArguments } from "./arguments/optimizer.ts";
 import type { SampleArguments, SampleResult } from "./arguments/sample.ts";
-import type { Floats } from "./arguments/values.ts";
+import type { Floats, GradientOf, Values } from "./arguments/values.ts";
 
 export * from "./arguments/logprobs.ts";
 export * from "./arguments/loss.ts";
@@ -60,9 +60,9 @@ export interface Ops {
   /** An array of zeros of the kind that these ops compute with: what a policy keeps its weights and activations in. */
   allocate(length: number): Floats;
 
-  logprobs(args: LogprobsArguments): LogprobsResult;
+  logprobs(args: LogprobsArguments<Values>): LogprobsResult;
   /** Gives `dlogits [T, V]`; rows without targets are zero. */
-  logprobsBackward(args: LogprobsBackwardArguments): Floats;
+  logprobsBackward<L extends Values>(args: LogprobsBackwardArguments<L>): GradientOf<L>;
   /**
    * `logprobs` of the logits of a linear head, `hidden [T, H]` · `weight [V, H]`ᵀ + `bias [V]`, scaled and capped; the logits
    * `[T, V]` are never held. Only rows with targets are multiplied.
@@ -99,7 +99,7 @@ export interface Ops {
   valueLoss(args: ValueLossArguments): ValueLossResult;
   readonly policyUpdate: {
     /** `logprobs`, `policyLoss.clip` and `logprobsBackward` in one pass over the logits. */
-    clip(args: PolicyUpdateArguments): PolicyUpdateResult;
+    clip<L extends Values>(args: PolicyUpdateArguments<L>): PolicyUpdateResult<L>;
   };
   /** √Σ grads² */
   gradNorm(args: { readonly grads: Floats }): number;

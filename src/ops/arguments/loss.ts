@@ -1,7 +1,7 @@
 /** Arguments, settings and results of credit and loss. */
 
 import type { LogprobsInputs } from "./logprobs.ts";
-import type { Floats } from "./values.ts";
+import type { Floats, GradientOf, Values } from "./values.ts";
 
 export interface ScatterAdvantagesArguments {
   /** `[S, 2]` Σ positive, Σ negative */
@@ -201,7 +201,7 @@ export interface PolicyLossResult {
   readonly metrics: PolicyLossMetrics;
 }
 
-export interface PolicyUpdateArguments extends LogprobsInputs, PolicyLossInputs {
+export interface PolicyUpdateArguments<L extends Values = Floats> extends LogprobsInputs<L>, PolicyLossInputs {
   /** `[T]` adds −Σ entropyWeights · entropy to the loss */
   readonly entropyWeights?: Floats;
   /** `[N]` */
@@ -212,13 +212,13 @@ export interface PolicyUpdateArguments extends LogprobsInputs, PolicyLossInputs 
   readonly entropy?: Floats | true;
   /** `[N]` */
   readonly dlogprobs?: Floats;
-  /** `[T, V]` may be the logits */
-  readonly dlogits?: Floats;
+  /** `[T, V]` of the logits' type; may be the logits */
+  readonly dlogits?: GradientOf<L>;
 }
 
-export interface PolicyUpdateResult extends PolicyLossResult {
+export interface PolicyUpdateResult<L extends Values = Floats> extends PolicyLossResult {
   readonly logprobs: Floats;
   readonly lse: Floats;
   readonly entropy?: Floats;
-  readonly dlogits: Floats;
+  readonly dlogits: GradientOf<L>;
 }

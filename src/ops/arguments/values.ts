@@ -16,6 +16,9 @@ export interface Typed {
 /** What logits, hidden states and weights may be. */
 export type Values = Floats | Typed;
 
+/** The gradient of values: stored as they are. */
+export type GradientOf<V extends Values> = V extends Typed ? Typed : Floats;
+
 /** bfloat16 numbers by their bits: the upper halves of f32. */
 export function bf16(bits: Uint16Array): Typed {
   return { dtype: "bf16", data: bits };

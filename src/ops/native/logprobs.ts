@@ -2,7 +2,7 @@
 
 import { Check } from "../check.ts";
 import { call, nothing, type KernelPlans } from "./call.ts";
-import { headFields, rowFields } from "./rows.ts";
+import { dlogitsFields, headFields, rowFields } from "./rows.ts";
 
 /** @param portable 1: the portable matrix product even where BLAS is at hand */
 export function logprobsPlans(
@@ -28,7 +28,7 @@ export function logprobsPlans(
       const check = new Check("logprobsBackward");
       const rows = rowFields(check, args);
       if (args.dentropy !== undefined && args.entropy === undefined) check.fail("entropy [T] with dentropy", "none");
-      const dlogits = check.output("dlogits", "[T, V]", args.dlogits, rows.logits.length);
+      const { dlogits, data } = dlogitsFields(check, args, rows);
       return call(
         "logprobs_backward",
         {
@@ -37,7 +37,7 @@ export function logprobsPlans(
           entropy: check.optionalFloats("entropy", "[T]", args.entropy, rows.T),
           dlogprobs: check.floats("dlogprobs", "[N]", args.dlogprobs, rows.N),
           dentropy: check.optionalFloats("dentropy", "[T]", args.dentropy, rows.T),
-          dlogits,
+          dlogits: data,
         },
         () => dlogits,
       );

@@ -3,7 +3,7 @@
 import { Check } from "../check.ts";
 import { call, type KernelPlans } from "./call.ts";
 import { lossFields, lossMetricCount, lossMetrics } from "./loss-fields.ts";
-import { rowFields } from "./rows.ts";
+import { dlogitsFields, rowFields } from "./rows.ts";
 
 export function updatePlans(): Pick<KernelPlans, "policyUpdate"> {
   return {
@@ -15,7 +15,7 @@ export function updatePlans(): Pick<KernelPlans, "policyUpdate"> {
         const lse = check.output("lse", "[T]", args.lse, rows.T);
         const entropy = check.requested("entropy", "[T]", args.entropy, rows.T);
         const dlogprobs = check.output("dlogprobs", "[N]", args.dlogprobs, rows.N);
-        const dlogits = check.output("dlogits", "[T, V]", args.dlogits, rows.logits.length);
+        const { dlogits, data } = dlogitsFields(check, args, rows);
         const metrics = new Float64Array(lossMetricCount);
         return call(
           "policy_update_clip",
@@ -27,7 +27,7 @@ export function updatePlans(): Pick<KernelPlans, "policyUpdate"> {
             lse,
             entropy,
             dlogprobs,
-            dlogits,
+            dlogits: data,
             metrics,
           },
           () => ({ logprobs, lse, dlogprobs, dlogits, metrics: lossMetrics(metrics), ...(entropy && { entropy }) }),

@@ -39,7 +39,7 @@ export function sampleReference(round: Round): Pick<Ops, "sample"> {
         const broken = row.max === -Infinity || row.z.some(Number.isNaN);
         const support = broken ? [] : temperature === 0 ? byProbability(row).slice(0, 1) : supportOf(row, args, round);
         const token = broken ? -1 : draw(row, support, uniform(args, r), round);
-        const logp = broken ? NaN : logProbability(row, token, round);
+        const logp = broken ? NaN : logProbability(row.z[token], row, round);
         tokens[r] = token;
         logprobs[r] = logp;
         if (supportLogprobs)
@@ -65,7 +65,7 @@ function byProbability({ z }: SoftmaxRow): number[] {
 
 /** The ids that survive topK, then topP, then minP, in id order; those of −∞ logits never do. */
 function supportOf(row: SoftmaxRow, args: SampleArguments, round: Round): number[] {
-  const p = (v: number) => round(Math.exp(logProbability(row, v, round)));
+  const p = (v: number) => round(Math.exp(logProbability(row.z[v], row, round)));
   let ids = byProbability(row).filter((v) => row.z[v] !== -Infinity);
   if (args.topK) ids = ids.slice(0, args.topK);
   if (args.topP !== undefined && args.topP < 1) {

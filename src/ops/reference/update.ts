@@ -1,6 +1,7 @@
-import type { Ops, PolicyUpdateArguments, PolicyUpdateResult } from "../ops.ts";
+import type { Floats, LogprobsInputs, Ops, PolicyUpdateArguments, PolicyUpdateResult, Values } from "../ops.ts";
 import type { Round } from "./arithmetic.ts";
 import { output } from "./arithmetic.ts";
+import { countedTargets } from "./logit-rows.ts";
 import { logprobsReference } from "./logprobs.ts";
 import { lossReference } from "./loss.ts";
 
@@ -10,16 +11,16 @@ export function updateReference(round: Round): Pick<Ops, "policyUpdate"> {
   const { policyLoss } = lossReference(round);
   return {
     policyUpdate: {
-      clip(args: PolicyUpdateArguments): PolicyUpdateResult {
-        const { logits, targetOffsets, targets, entropyWeights } = args;
-        const row = { logits, targetOffsets, targets, temperature: args.temperature ?? 1 };
+      clip<L extends Values>(args: PolicyUpdateArguments<L>): PolicyUpdateResult<L> {
+        const { targetOffsets, entropyWeights } = args;
+        const row = rowsOf(args);
         const lse = new Float64Array(targetOffsets.length - 1);
         const entropy = new Float64Array(targetOffsets.length - 1);
         const { logprobs } = forward({ ...row, lse, entropy });
         const { dlogprobs: _out, ...settings } = args;
-        const { dlogprobs, metrics } = policyLoss.clip({ ...settings, logprobs });
+        const { dlogprobs, metrics } = policyLoss.clip({ ...settings, logprobs, weights: countedWeights(args) });
         const dentropy = entropyWeights?.map((weight) => (weight === 0 ? 0 : -weight));
-        const dlogits = logprobsBackward({
+        const dlogits = logprobsBackward<L>({
           ...row,
           lse,
           entropy,
@@ -29,9 +30,9 @@ export function updateReference(round: Round): Pick<Ops, "policyUpdate"> {
         });
         let loss = metrics.loss; // the entropy term is part of what is minimised
         dentropy?.forEach((d, t) => {
-          if (d !== 0) loss += round(d * entropy[t]);
+          if (d !== 0 && countedTargets(args, t).length > 0) loss += round(d * entropy[t]);
         });
-        const owned = (t: number) => targetOffsets[t] < targetOffsets[t + 1];
+        const owned = (t: number) => countedTargets(args, t).length > 0;
         return {
           dlogits,
           metrics: { ...metrics, loss },
@@ -43,6 +44,26 @@ export function updateReference(round: Round): Pick<Ops, "policyUpdate"> {
       },
     },
   };
+}
+
+/** What `logprobs` takes of the arguments of an update. */
+function rowsOf<L extends Values>(args: LogprobsInputs<L>): LogprobsInputs<L> {
+  const { logits, targetOffsets, targets, ignoreIndex, temperature, logitScale, softcap, keep } = args;
+  return {
+    logits,
+    targetOffsets,
+    targets,
+    ...(ignoreIndex !== undefined && { ignoreIndex }),
+    ...(temperature !== undefined && { temperature }),
+    ...(logitScale !== undefined && { logitScale }),
+    ...(softcap !== undefined && { softcap }),
+    ...(keep && { keep }),
+  };
+}
+
+/** The weights, 0 at ignored targets. */
+function countedWeights({ weights, targets, ignoreIndex }: PolicyUpdateArguments<Values>): Floats {
+  return weights.map((weight, n) => (targets[n] === ignoreIndex ? 0 : weight));
 }
 
 /** Copies the values, or those at the indices that were written, into the output that was passed. */
