@@ -9,9 +9,9 @@
 
 #include "blas.h"
 #include "cpu.h"
+#include "logit_row.h"
 #include "matmul.h"
 #include "scratch.h"
-#include "softmax_row.h"
 
 namespace SC_ISA {
 
@@ -30,22 +30,37 @@ constexpr int64_t kBlasColumns = 256;
 // What turns hidden states into logits.
 struct Head {
   int64_t V, H;
-  const float* weight;
+  int32_t weight_dtype;
+  const void* weight;
   const float* bias;
-  float scale;
-  float cap;  // 0: none
   bool blas;
 };
 
-template <class Args>
-Head head_of(const Args& args) {
-  return {args.head.V,           args.head.H,       static_cast<const float*>(args.head.weight),          args.head.bias,
-          args.head.logit_scale, args.head.softcap, by_blas(args.head.H, args.head.V, args.head.portable)};
+Head head_of(const HeadRows& rows) {
+  return {rows.V, rows.H, rows.weight_dtype, rows.weight, rows.bias, by_blas(rows.H, rows.V, rows.portable)};
 }
 
-// Columns begin … begin + width of the vocabulary.
+LogitChain chain_of(const HeadRows& rows, int64_t t) {
+  return logit_chain(rows.logit_scale, rows.softcap, rows.temperatures ? rows.temperatures[t] : rows.temperature);
+}
+
+// Columns of a slab: half weights are widened slab by slab, and a wide head's slabs are narrower.
+int64_t slab_columns(const HeadRows& rows) { return rows.weight_dtype != kF32 && rows.H > 1024 ? kSoftmaxBlock : kSlabColumns; }
+
+// f32 of `count` numbers of any dtype, from element `begin` on.
+void widen_numbers(int32_t dtype, const void* from, int64_t begin, int64_t count, float* to) {
+  with_element(dtype, [&](auto type) {
+    const auto* x = static_cast<const typename decltype(type)::Element*>(from) + begin;
+    int64_t i = 0;
+    for (; i + kLanes <= count; i += kLanes) store(to + i, load(x + i));
+    if (i < count) store_part(to + i, load_part(x + i, count - i, 0.0f), count - i);
+  });
+}
+
+// Columns begin … begin + width of the vocabulary, and their rows of the weight.
 struct Slab {
   int64_t begin, width;
+  const float* weight;  // [width, H]
 };
 
 // Up to kBlockRows of the rows that take part, with a copy of their hidden states.
@@ -57,13 +72,14 @@ struct RowBlock {
 
 // body(block) for the rows t with use(t), in order, kBlockRows at a time. Stops where a body returns false.
 template <class Use, class Body>
-bool row_blocks(int64_t T, int64_t H, const float* hidden, float* copies, const Use& use, const Body& body) {
+bool row_blocks(const HeadRows& rows, float* copies, const Use& use, const Body& body) {
   RowBlock block;
   block.count = 0;
   block.hidden = copies;
+  const int64_t T = rows.T, H = rows.H;
   for (int64_t t = 0; t < T; ++t) {
     if (use(t)) {
-      memcpy(copies + block.count * H, hidden + t * H, static_cast<size_t>(H) * sizeof(float));
+      widen_numbers(rows.hidden_dtype, rows.hidden, t * H, H, copies + block.count * H);
       block.rows[block.count++] = t;
     }
     if (block.count == kBlockRows || (t + 1 == T && block.count > 0)) {
@@ -74,11 +90,19 @@ bool row_blocks(int64_t T, int64_t H, const float* hidden, float* copies, const 
   return true;
 }
 
-// body(slab) for the slabs of the vocabulary, in order. Stops where a body returns false.
+// body(slab) for the slabs of the vocabulary, in order. Half weights are widened into `wide` [columns, H]. Stops where a body
+// returns false.
 template <class Body>
-bool slabs(int64_t V, const Body& body) {
-  for (int64_t begin = 0; begin < V; begin += kSlabColumns) {
-    const Slab slab = {begin, V - begin < kSlabColumns ? V - begin : kSlabColumns};
+bool slabs(const Head& head, int64_t columns, float* wide, const Body& body) {
+  for (int64_t begin = 0; begin < head.V; begin += columns) {
+    const int64_t width = head.V - begin < columns ? head.V - begin : columns;
+    Slab slab = {begin, width, wide};
+    if (head.weight_dtype == kF32)
+      slab.weight = static_cast<const float*>(head.weight) + begin * head.H;
+    else
+      parallel_blocks(width, kBlasColumns, [&](int64_t first, int64_t last) {
+        widen_numbers(head.weight_dtype, head.weight, (begin + first) * head.H, (last - first) * head.H, wide + first * head.H);
+      });
     if (!body(slab)) return false;
   }
   return true;
@@ -87,7 +111,7 @@ bool slabs(int64_t V, const Body& body) {
 // y [count, width] = hidden · weightᵀ + bias, before scale and softcap.
 bool project(const Head& head, const RowBlock& block, const Slab& slab, float* y) {
   const int64_t M = block.count, H = head.H, width = slab.width;
-  const float* weight = head.weight + slab.begin * H;
+  const float* weight = slab.weight;
   const float* bias = head.bias ? head.bias + slab.begin : nullptr;
   if (!head.blas) return multiply(M, width, H, {block.hidden, H, 1}, {weight, 1, H}, y, width, false, bias);
   parallel_blocks(width, kBlasColumns, [&](int64_t begin, int64_t end) {
@@ -107,60 +131,60 @@ void in_place(float* row, int64_t count, const Step& step) {
   if (v < count) store_part(row + v, step(load_part(row + v, count - v, 0.0f)), count - v);
 }
 
-// The logit scale and the softcap, on one row of a slab.
-void scale_and_cap(const Head& head, float* row, int64_t count) {
-  const VecF scale = splat(head.scale), cap = splat(head.cap);
-  if (head.cap > 0.0f)
-    in_place(row, count, [&](VecF y) { return cap * tanh(scale * y / cap); });
-  else if (head.scale != 1.0f)
-    in_place(row, count, [&](VecF y) { return scale * y; });
+// A row of a slab as a row of logits: whatever it holds of the targets, it does not own them.
+LogitRow<float> slab_row(const float* logits, const Slab& slab, const LogitChain& chain) {
+  return {logits, slab.width, chain, nullptr, nullptr, 0, -1};
 }
 
-template <class Args>
-float inverse_temperature(const Args& args, int64_t t) {
-  return 1.0f / (args.head.temperatures ? args.head.temperatures[t] : args.head.temperature);
+bool has_targets(const HeadRows& rows, int64_t t) {
+  for (int64_t n = rows.target_offsets[t]; n < rows.target_offsets[t + 1]; ++n)
+    if (rows.targets[n] != rows.ignore_index) return true;
+  return false;
 }
 
 template <bool with_entropy>
-bool forward(const LinearLogprobsArgs& args, float* copies, float* y) {
-  const Head head = head_of(args);
+bool forward(const LinearLogprobsArgs& args, float* copies, float* y, float* wide) {
+  const HeadRows& rows = args.head;
+  const Head head = head_of(rows);
   RowSums sums[kBlockRows];
-  auto has_targets = [&](int64_t t) { return args.head.target_offsets[t] < args.head.target_offsets[t + 1]; };
-  return row_blocks(args.head.T, args.head.H, static_cast<const float*>(args.head.hidden), copies, has_targets,
-                    [&](const RowBlock& block) {
-                      for (int64_t i = 0; i < block.count; ++i) sums[i] = kNoSums;
-                      const bool done = slabs(head.V, [&](const Slab& slab) {
-                        if (!project(head, block, slab, y)) return false;
-                        parallel_blocks(block.count, kRowsPerChunk, [&](int64_t first, int64_t last) {
-                          for (int64_t i = first; i < last; ++i) {
-                            const int64_t t = block.rows[i];
-                            float* row = y + i * slab.width;
-                            scale_and_cap(head, row, slab.width);
-                            sums[i] = extend_sums<with_entropy, false>(sums[i], row, slab.width, inverse_temperature(args, t));
-                            for (int64_t n = args.head.target_offsets[t]; n < args.head.target_offsets[t + 1]; ++n) {
-                              const int64_t v = args.head.targets[n] - slab.begin;
-                              if (v >= 0 && v < slab.width)
-                                args.logprobs[n] = row[v];  // the logit, until the sums are complete
-                            }
-                          }
-                        });
-                        return true;
-                      });
-                      for (int64_t i = 0; done && i < block.count; ++i) {
-                        const int64_t t = block.rows[i];
-                        const float scale = inverse_temperature(args, t);
-                        args.lse[t] = row_lse(sums[i], scale);
-                        if (with_entropy) args.entropy[t] = row_entropy(sums[i]);
-                        for (int64_t n = args.head.target_offsets[t]; n < args.head.target_offsets[t + 1]; ++n)
-                          args.logprobs[n] = row_logprob(sums[i], args.logprobs[n], scale);
-                      }
-                      return done;
-                    });
+  for (int64_t n = 0; n < rows.N; ++n) args.logprobs[n] = 0.0f;
+  auto use = [&](int64_t t) { return has_targets(rows, t); };
+  return row_blocks(rows, copies, use, [&](const RowBlock& block) {
+    for (int64_t i = 0; i < block.count; ++i) sums[i] = kNoSums;
+    const bool done = slabs(head, slab_columns(rows), wide, [&](const Slab& slab) {
+      if (!project(head, block, slab, y)) return false;
+      parallel_blocks(block.count, kRowsPerChunk, [&](int64_t first, int64_t last) {
+        for (int64_t i = first; i < last; ++i) {
+          const int64_t t = block.rows[i];
+          const LogitRow<float> row = slab_row(y + i * slab.width, slab, chain_of(rows, t));
+          for_blocks(row, false, [&](const auto* part, int64_t, int64_t count) {
+            sums[i] = add_block<with_entropy, false>(sums[i], part, count, row.chain.scale);
+          });
+          for (int64_t n = rows.target_offsets[t]; n < rows.target_offsets[t + 1]; ++n) {
+            const int64_t v = rows.targets[n] - slab.begin;
+            if (v < 0 || v >= slab.width || rows.targets[n] == rows.ignore_index) continue;
+            args.logprobs[n] = row.y(v);  // until the sums are complete
+          }
+        }
+      });
+      return true;
+    });
+    for (int64_t i = 0; done && i < block.count; ++i) {
+      const int64_t t = block.rows[i];
+      const float scale = chain_of(rows, t).scale;
+      args.lse[t] = row_lse(sums[i], scale);
+      if (with_entropy) args.entropy[t] = row_entropy(sums[i]);
+      for (int64_t n = rows.target_offsets[t]; n < rows.target_offsets[t + 1]; ++n)
+        if (rows.targets[n] != rows.ignore_index) args.logprobs[n] = row_logprob(sums[i], args.logprobs[n], scale);
+    }
+    return done;
+  });
 }
 
 // What the gradient of one row needs besides its logits.
 struct RowGradient {
-  float scale;  // 1 / temperature
+  LogitChain chain;
+  int32_t ignore_index;
   float lse;
   float dentropy;
   float entropy;
@@ -172,26 +196,27 @@ struct RowGradient {
 };
 
 // Logits of a slab to gradients of what `project` gave, in place.
-void gradient_in_place(const Head& head, const RowGradient& row, const Slab& slab, float* x) {
-  auto inside = [&](int64_t k) { return row.targets[k] >= slab.begin && row.targets[k] < slab.begin + slab.width; };
+void gradient_in_place(const RowGradient& row, const Slab& slab, float* x) {
+  const LogitChain& chain = row.chain;
+  const bool capped = chain.softcap > 0.0f, with_entropy = row.dentropy != 0.0f;
+  auto inside = [&](int64_t k) {
+    const int32_t target = row.targets[k];
+    return target != row.ignore_index && target >= slab.begin && target < slab.begin + slab.width;
+  };
   float G = 0.0f;
   for (int64_t k = 0; k < row.count; ++k) {
-    G += row.dlogprobs[k];
-    if (inside(k)) row.kept[k] = x[row.targets[k] - slab.begin];
+    if (row.targets[k] != row.ignore_index) G += row.dlogprobs[k];
+    if (inside(k)) row.kept[k] = slab_row(x, slab, chain).y(row.targets[k] - slab.begin);
   }
-  const bool capped = head.cap > 0.0f, with_entropy = row.dentropy != 0.0f;
-  const float factor = row.scale * head.scale;
-  const VecF zero = {}, one = splat(1.0f);
-  const VecF vscale = splat(row.scale), vlse = splat(row.lse), vG = splat(-G), vfactor = splat(factor), cap = splat(head.cap);
+  const VecF zero = {}, scale = splat(chain.scale), lse = splat(-row.lse), vG = splat(-G), slope = splat(chain.slope);
   const VecF dentropy = splat(-row.dentropy), entropy = splat(row.entropy);
-  in_place(x, slab.width, [&](VecF y) {
-    const VecF logp = y * vscale - vlse;
-    const VecF p = exp(logp);
+  in_place(x, slab.width, [&](VecF logits) {
+    const VecF y = capped ? chain.cap(logits) : logits;
+    const VecF logp = fma(y, scale, lse);
+    const VecF p = exp_of_shifted(logp);
     VecF d = vG * p;
     if (with_entropy) d += p > zero ? dentropy * p * (logp + entropy) : zero;
-    if (!capped) return d * vfactor;
-    const VecF t = y / cap;
-    return d * vfactor * ((one - t) * (one + t));
+    return capped ? d * slope * chain.bend(y) : d * slope;
   });
   for (int64_t k = 0; k < row.count; ++k) {
     if (!inside(k) || row.kept[k] == -INFINITY) continue;
@@ -201,15 +226,14 @@ void gradient_in_place(const Head& head, const RowGradient& row, const Slab& sla
     if (!first) continue;
     float own = 0.0f;
     for (int64_t j = k; j < row.count; ++j) own += row.targets[j] == target ? row.dlogprobs[j] : 0.0f;
-    const float t = capped ? row.kept[k] / head.cap : 0.0f;
-    const float chain = factor * ((1.0f - t) * (1.0f + t));
+    const float bent = capped ? chain.slope * first_lane(chain.bend(splat(row.kept[k]))) : chain.slope;
     const float logp = row.logprobs[k];
     if (logp >= -0.28768207f) {  // p ≥ ¾: own − G p = (own − G) + G (1 − p) without cancellation
       float d = (own - G) - G * expm1f(logp);
       if (with_entropy) d -= row.dentropy * expf(logp) * (logp + row.entropy);
-      x[target - slab.begin] = d * chain;
+      x[target - slab.begin] = d * bent;
     } else {
-      x[target - slab.begin] += own * chain;
+      x[target - slab.begin] += own * bent;
     }
   }
 }
@@ -217,7 +241,7 @@ void gradient_in_place(const Head& head, const RowGradient& row, const Slab& sla
 // dhidden [count, H] (+)= a · weight of the slab.
 bool add_dhidden(const Head& head, const RowBlock& block, const Slab& slab, const float* a, float* dhidden) {
   const int64_t M = block.count, H = head.H, width = slab.width;
-  const float* weight = head.weight + slab.begin * H;
+  const float* weight = slab.weight;
   const bool accumulate = slab.begin > 0;
   if (!head.blas) return multiply(M, H, width, {a, width, 1}, {weight, H, 1}, dhidden, H, accumulate, nullptr);
   const int64_t pieces = (H + kBlasColumns - 1) / kBlasColumns;
@@ -249,75 +273,89 @@ void add_dbias(const RowBlock& block, const Slab& slab, const float* a, float* d
   });
 }
 
-bool backward(const LinearLogprobsBackwardArgs& args, float* copies, float* a, float* dcopies, float* kept) {
-  const Head head = head_of(args);
+bool backward(const LinearLogprobsBackwardArgs& args, float* copies, float* a, float* wide, float* dcopies, float* kept) {
+  const HeadRows& rows = args.head;
+  const Head head = head_of(rows);
   auto dentropy = [&](int64_t t) { return args.dentropy ? args.dentropy[t] : 0.0f; };
   auto has_gradient = [&](int64_t t) {
-    const int64_t first = args.head.target_offsets[t], last = args.head.target_offsets[t + 1];
-    bool any = first < last && dentropy(t) != 0.0f;
-    for (int64_t n = first; n < last; ++n) any = any || args.dlogprobs[n] != 0.0f;
-    return any && args.lse[t] != -INFINITY;
+    if (!has_targets(rows, t) || args.lse[t] == -INFINITY) return false;
+    bool any = dentropy(t) != 0.0f;
+    for (int64_t n = rows.target_offsets[t]; n < rows.target_offsets[t + 1]; ++n)
+      any = any || (rows.targets[n] != rows.ignore_index && args.dlogprobs[n] != 0.0f);
+    return any;
   };
-  return row_blocks(
-      args.head.T, args.head.H, static_cast<const float*>(args.head.hidden), copies, has_gradient, [&](const RowBlock& block) {
-        const bool done = slabs(head.V, [&](const Slab& slab) {
-          if (!project(head, block, slab, a)) return false;
-          parallel_blocks(block.count, kRowsPerChunk, [&](int64_t begin, int64_t end) {
-            for (int64_t i = begin; i < end; ++i) {
-              const int64_t t = block.rows[i], first = args.head.target_offsets[t];
-              scale_and_cap(head, a + i * slab.width, slab.width);
-              const RowGradient row = {inverse_temperature(args, t),
-                                       args.lse[t],
-                                       dentropy(t),
-                                       args.dentropy ? args.entropy[t] : 0.0f,
-                                       args.head.target_offsets[t + 1] - first,
-                                       args.head.targets + first,
-                                       args.logprobs + first,
-                                       args.dlogprobs + first,
-                                       kept + first};
-              gradient_in_place(head, row, slab, a + i * slab.width);
-            }
-          });
-          if (args.dbias) add_dbias(block, slab, a, args.dbias + slab.begin);
-          if (args.dweight && !add_dweight(head, block, slab, a, args.dweight + slab.begin * head.H)) return false;
-          return !args.dhidden || add_dhidden(head, block, slab, a, dcopies);
-        });
-        for (int64_t i = 0; done && args.dhidden && i < block.count; ++i)
-          memcpy(args.dhidden + block.rows[i] * head.H, dcopies + i * head.H, static_cast<size_t>(head.H) * sizeof(float));
-        return done;
+  return row_blocks(rows, copies, has_gradient, [&](const RowBlock& block) {
+    const bool done = slabs(head, slab_columns(rows), wide, [&](const Slab& slab) {
+      if (!project(head, block, slab, a)) return false;
+      parallel_blocks(block.count, kRowsPerChunk, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          const int64_t t = block.rows[i], first = rows.target_offsets[t];
+          const RowGradient row = {chain_of(rows, t),
+                                   rows.ignore_index,
+                                   args.lse[t],
+                                   dentropy(t),
+                                   args.dentropy ? args.entropy[t] : 0.0f,
+                                   rows.target_offsets[t + 1] - first,
+                                   rows.targets + first,
+                                   args.logprobs + first,
+                                   args.dlogprobs + first,
+                                   kept + first};
+          gradient_in_place(row, slab, a + i * slab.width);
+        }
       });
+      if (args.dbias) add_dbias(block, slab, a, args.dbias + slab.begin);
+      if (args.dweight && !add_dweight(head, block, slab, a, args.dweight + slab.begin * head.H)) return false;
+      return !args.dhidden || add_dhidden(head, block, slab, a, dcopies);
+    });
+    for (int64_t i = 0; done && args.dhidden && i < block.count; ++i)
+      memcpy(args.dhidden + block.rows[i] * head.H, dcopies + i * head.H, static_cast<size_t>(head.H) * sizeof(float));
+    return done;
+  });
 }
 
 float* floats(int64_t count) { return static_cast<float*>(malloc(static_cast<size_t>(count > 0 ? count : 1) * sizeof(float))); }
 
 constexpr const char* kNoMemory = "no memory for a block of rows and a slab of logits";
 
+// What both directions work in.
+struct Workspace {
+  float* copies;  // [rows, H] hidden states of a block
+  float* y;       // [rows, columns] logits of a block and a slab
+  float* wide;    // [columns, H] half weights of a slab
+
+  explicit Workspace(const HeadRows& head) {
+    const int64_t rows = head.T < kBlockRows ? head.T : kBlockRows;
+    const int64_t columns = head.V < slab_columns(head) ? head.V : slab_columns(head);
+    copies = floats(rows * head.H);
+    y = floats(rows * columns);
+    wide = floats(head.weight_dtype == kF32 ? 0 : columns * head.H);
+  }
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+  ~Workspace() { free(copies), free(y), free(wide); }
+
+  bool complete() const { return copies && y && wide; }
+};
+
 }  // namespace
 
 int32_t linear_logprobs(const LinearLogprobsArgs* args, ScStream, ScError* error) {
-  const int64_t rows = args->head.T < kBlockRows ? args->head.T : kBlockRows;
-  const int64_t columns = args->head.V < kSlabColumns ? args->head.V : kSlabColumns;
-  float* copies = floats(rows * args->head.H);
-  float* y = floats(rows * columns);
-  bool done = copies && y;
-  if (done) done = args->entropy ? forward<true>(*args, copies, y) : forward<false>(*args, copies, y);
-  free(copies);
-  free(y);
+  const Workspace work(args->head);
+  bool done = work.complete();
+  if (done)
+    done = args->entropy ? forward<true>(*args, work.copies, work.y, work.wide)
+                         : forward<false>(*args, work.copies, work.y, work.wide);
   return done ? 0 : fail(error, kNoMemory);
 }
 
 int32_t linear_logprobs_backward(const LinearLogprobsBackwardArgs* args, ScStream, ScError* error) {
-  if (args->dhidden) memset(args->dhidden, 0, static_cast<size_t>(args->head.T * args->head.H) * sizeof(float));
+  const HeadRows& head = args->head;
+  if (args->dhidden) memset(args->dhidden, 0, static_cast<size_t>(head.T * head.H) * sizeof(float));
   if (!args->dhidden && !args->dweight && !args->dbias) return 0;
-  const int64_t rows = args->head.T < kBlockRows ? args->head.T : kBlockRows;
-  const int64_t columns = args->head.V < kSlabColumns ? args->head.V : kSlabColumns;
-  float* copies = floats(rows * args->head.H);
-  float* a = floats(rows * columns);
-  float* dcopies = floats(args->dhidden ? rows * args->head.H : 0);
-  float* kept = floats(args->head.N);
-  const bool done = copies && a && dcopies && kept && backward(*args, copies, a, dcopies, kept);
-  free(copies);
-  free(a);
+  const Workspace work(head);
+  float* dcopies = floats(args->dhidden ? (head.T < kBlockRows ? head.T : kBlockRows) * head.H : 0);
+  float* kept = floats(head.N);
+  const bool done = work.complete() && dcopies && kept && backward(*args, work.copies, work.y, work.wide, dcopies, kept);
   free(dcopies);
   free(kept);
   return done ? 0 : fail(error, kNoMemory);
