@@ -215,7 +215,7 @@ void gradient_in_place(const RowGradient& row, const Slab& slab, float* x) {
     const VecF logp = fma(y, scale, lse);
     const VecF p = exp_of_shifted(logp);
     VecF d = vG * p;
-    if (with_entropy) d += p > zero ? dentropy * p * (logp + entropy) : zero;
+    if (with_entropy) d += p == zero ? zero : dentropy * p * (logp + entropy);
     return capped ? d * slope * chain.bend(y) : d * slope;
   });
   for (int64_t k = 0; k < row.count; ++k) {

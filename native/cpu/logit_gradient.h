@@ -230,7 +230,7 @@ inline void row_gradient(const LogitRow<Element>& row, const RowUpstream& up, El
       if (with_entropy) {
         const VecF logp = row.keep ? fma(x - full_base, scale, -full_log_total) : z;
         const VecF p = row.keep ? exp_of_shifted(logp) : q;
-        g += p > zero ? dentropy * p * (logp + entropy) : zero;
+        g += p == zero ? zero : dentropy * p * (logp + entropy);  // a NaN stays
       }
       g *= slope;
       if (chain.softcap > 0.0f) g *= chain.bend(x);

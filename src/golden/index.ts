@@ -7,7 +7,7 @@ import { compare, type GoldenFailure } from "./compare.ts";
 import { computeImportanceWeights, computeRejectionMask } from "./importance.ts";
 import { computeKl } from "./kl.ts";
 import { computeLinearLogprob } from "./linear-logprob.ts";
-import { computeLogprob } from "./logprob.ts";
+import { computeLogprob, computeLogprobSupport } from "./logprob.ts";
 import { computePolicyLoss } from "./policy-loss.ts";
 import { computeStepScatter } from "./step-scatter.ts";
 import { computeValueLoss } from "./value-loss.ts";
@@ -30,6 +30,7 @@ type Adapter = (vector: GoldenVector, ops: Ops, precision: Precision) => Compute
 
 const kAdapters: ReadonlyMap<string, Adapter> = new Map([
   ["logprob", computeLogprob],
+  ["logprob_support", computeLogprobSupport],
   ["linear_logprob", computeLinearLogprob],
   ["policy_loss", computePolicyLoss],
   ["value_loss", computeValueLoss],

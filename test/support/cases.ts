@@ -4,6 +4,7 @@
  */
 
 import { attentionCases } from "./cases/attention.ts";
+import { halfCases } from "./cases/half-rows.ts";
 import { linearLogprobsCases } from "./cases/linear-logprobs.ts";
 import { logprobsCases } from "./cases/logprobs.ts";
 import { lossCases } from "./cases/loss.ts";
@@ -19,6 +20,7 @@ export type { OpCase } from "./cases/op-case.ts";
 export const cases: readonly OpCase[] = [
   ...logprobsCases(),
   ...linearLogprobsCases(),
+  ...halfCases(),
   ...lossCases(),
   ...lossFamilyCases(),
   ...updateCases(),

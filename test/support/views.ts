@@ -1,6 +1,6 @@
-import type { Ops } from "../../src/ops/ops.ts";
+import type { Ops, Typed } from "../../src/ops/ops.ts";
 
-type Numbers = Float32Array | Float64Array | Int32Array;
+type Numbers = Float32Array | Float64Array | Int32Array | Uint16Array | Uint8Array;
 
 const margin = 17; // odd: no vector of a view is aligned
 
@@ -17,7 +17,10 @@ export function throughViews(ops: Ops): Ops {
       return view.inside;
     };
     const viewed = Object.fromEntries(
-      Object.entries(args).map(([key, value]) => [key, isNumbers(value) ? viewOf(value) : value]),
+      Object.entries(args).map(([key, value]) => [
+        key,
+        isNumbers(value) ? viewOf(value) : isTyped(value) ? { ...value, data: viewOf(value.data) } : value,
+      ]),
     );
     const result = call(viewed as never);
     for (const [array, view] of views) {
@@ -47,7 +50,9 @@ interface View {
 
 function embed(array: Numbers): View {
   const Kind = array.constructor as Float32ArrayConstructor;
-  const whole = new Kind(array.length + 2 * margin).fill(array instanceof Int32Array ? -1234567 : NaN);
+  const whole = new Kind(array.length + 2 * margin).fill(
+    array instanceof Int32Array ? -1234567 : array instanceof Uint16Array ? 0x7fff : NaN,
+  );
   const before = whole.slice();
   const inside = whole.subarray(margin, margin + array.length);
   inside.set(array);
@@ -58,5 +63,9 @@ function embed(array: Numbers): View {
 }
 
 function isNumbers(value: unknown): value is Numbers {
-  return value instanceof Float32Array || value instanceof Float64Array || value instanceof Int32Array;
+  return ArrayBuffer.isView(value) && !(value instanceof DataView);
+}
+
+function isTyped(value: unknown): value is Typed {
+  return typeof value === "object" && value !== null && "dtype" in value;
 }

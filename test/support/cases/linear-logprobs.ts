@@ -16,6 +16,7 @@ export interface HeadRows {
   readonly temperature?: number | Float32Array;
   readonly logitScale?: number;
   readonly softcap?: number;
+  readonly ignoreIndex?: number;
 }
 
 interface HeadOptions {
@@ -28,6 +29,7 @@ interface HeadOptions {
   readonly temperature?: number | Float32Array;
   readonly logitScale?: number;
   readonly softcap?: number;
+  readonly ignoreIndex?: number;
   readonly edit?: (targets: Int32Array, hidden: Float32Array) => void;
 }
 
@@ -78,6 +80,8 @@ const heads: readonly HeadRows[] = [
   headRows("a logit scale", [6, 100], { bias: free, logitScale: 0.25 }),
   headRows("a wide softcap", [6, 100], { softcap: 30 }),
   headRows("a softcap that saturates", [6, 100], { spread: 40, softcap: 5 }),
+  headRows("an ignored id", [6, 100], { ignoreIndex: -100, edit: (targets) => targets.fill(-100, 1, 3) }),
+  headRows("rows of an ignored id of the vocabulary", [6, 100], { ignoreIndex: 3, edit: (t) => t.fill(3, 1) }),
   headRows("wide logits", [6, 300], { spread: 30 }),
   headRows("three equal targets in a row", [4, 40], { counts: [3, 1], edit: (targets) => targets.fill(5) }),
   headRows("a masked first slab", [3, 4200], { counts: [1, 1], bias: masked(0, 4100), edit: (t) => t.fill(4150) }),
