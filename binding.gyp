@@ -6,14 +6,16 @@
     "kernel_sources": [
       "native/cpu/adamw.cpp",
       "native/cpu/attention.cpp",
+      "native/cpu/kl.cpp",
       "native/cpu/linear.cpp",
       "native/cpu/linear_logprobs.cpp",
       "native/cpu/logprobs.cpp",
       "native/cpu/model.cpp",
       "native/cpu/policy_loss.cpp",
-      "native/cpu/policy_loss_family.cpp",
+      "native/cpu/policy_loss_sequences.cpp",
       "native/cpu/policy_update.cpp",
       "native/cpu/sample.cpp",
+      "native/cpu/scatter.cpp",
       "native/cpu/table.cpp",
       "native/cpu/value_loss.cpp"
     ]

@@ -21,40 +21,52 @@ struct ScError {
 typedef void* ScStream;
 
 // Every op of the table, in the order of ops.h: X(name, argument record).
-#define SC_OPS(X)                                               \
-  X(logprobs, LogprobsArgs)                                     \
-  X(logprobs_backward, LogprobsBackwardArgs)                    \
-  X(linear_logprobs, LinearLogprobsArgs)                        \
-  X(linear_logprobs_backward, LinearLogprobsBackwardArgs)       \
-  X(scatter_advantages, ScatterAdvantagesArgs)                  \
-  X(scatter_advantages_backward, ScatterAdvantagesBackwardArgs) \
-  X(kl, KlArgs)                                                 \
-  X(policy_loss_clip, PolicyLossArgs)                           \
-  X(policy_loss_sequence_clip, PolicyLossSequenceArgs)          \
-  X(policy_loss_gspo_token, PolicyLossGspoTokenArgs)            \
-  X(policy_loss_cispo, PolicyLossCispoArgs)                     \
-  X(policy_loss_sapo, PolicyLossSapoArgs)                       \
-  X(policy_loss_reinforce, PolicyLossReinforceArgs)             \
-  X(policy_loss_dppo_tv, PolicyLossDppoArgs)                    \
-  X(policy_loss_dppo_kl, PolicyLossDppoArgs)                    \
-  X(policy_loss_gmpo, PolicyLossGmpoArgs)                       \
-  X(value_loss, ValueLossArgs)                                  \
-  X(policy_update_clip, PolicyUpdateArgs)                       \
-  X(grad_norm, GradNormArgs)                                    \
-  X(adamw, AdamwArgs)                                           \
-  X(sample, SampleArgs)                                         \
-  X(embed, EmbedArgs)                                           \
-  X(embed_backward, EmbedBackwardArgs)                          \
-  X(linear, LinearArgs)                                         \
-  X(linear_backward, LinearBackwardArgs)                        \
-  X(rms_norm, RmsNormArgs)                                      \
-  X(rms_norm_backward, RmsNormBackwardArgs)                     \
-  X(rope, RopeArgs)                                             \
-  X(rope_backward, RopeArgs)                                    \
-  X(tree_attention, TreeAttentionArgs)                          \
-  X(tree_attention_backward, TreeAttentionBackwardArgs)         \
-  X(decode_attention, DecodeAttentionArgs)                      \
-  X(swiglu, SwigluArgs)                                         \
+#define SC_OPS(X)                                                              \
+  X(logprobs, LogprobsArgs)                                                    \
+  X(logprobs_backward, LogprobsBackwardArgs)                                   \
+  X(linear_logprobs, LinearLogprobsArgs)                                       \
+  X(linear_logprobs_backward, LinearLogprobsBackwardArgs)                      \
+  X(scatter_advantages, ScatterAdvantagesArgs)                                 \
+  X(scatter_advantages_backward, ScatterAdvantagesBackwardArgs)                \
+  X(scatter_advantages_by_offsets, ScatterByOffsetsArgs)                       \
+  X(scatter_advantages_by_offsets_backward, ScatterByOffsetsBackwardArgs)      \
+  X(kl, KlArgs)                                                                \
+  X(policy_loss_clip, PolicyLossClipArgs)                                      \
+  X(policy_loss_sequence_clip, PolicyLossSequenceClipArgs)                     \
+  X(policy_loss_gspo_token, PolicyLossGspoTokenArgs)                           \
+  X(policy_loss_cispo, PolicyLossCispoArgs)                                    \
+  X(policy_loss_sapo, PolicyLossSapoArgs)                                      \
+  X(policy_loss_reinforce, PolicyLossReinforceArgs)                            \
+  X(policy_loss_dppo_tv, PolicyLossDppoArgs)                                   \
+  X(policy_loss_dppo_kl, PolicyLossDppoArgs)                                   \
+  X(policy_loss_gmpo, PolicyLossGmpoArgs)                                      \
+  X(policy_loss_vespo, PolicyLossVespoArgs)                                    \
+  X(value_loss, ValueLossArgs)                                                 \
+  X(policy_update_clip, PolicyUpdateArgs<PolicyLossClipArgs>)                  \
+  X(policy_update_sequence_clip, PolicyUpdateArgs<PolicyLossSequenceClipArgs>) \
+  X(policy_update_gspo_token, PolicyUpdateArgs<PolicyLossGspoTokenArgs>)       \
+  X(policy_update_cispo, PolicyUpdateArgs<PolicyLossCispoArgs>)                \
+  X(policy_update_sapo, PolicyUpdateArgs<PolicyLossSapoArgs>)                  \
+  X(policy_update_reinforce, PolicyUpdateArgs<PolicyLossReinforceArgs>)        \
+  X(policy_update_dppo_tv, PolicyUpdateArgs<PolicyLossDppoArgs>)               \
+  X(policy_update_dppo_kl, PolicyUpdateArgs<PolicyLossDppoArgs>)               \
+  X(policy_update_gmpo, PolicyUpdateArgs<PolicyLossGmpoArgs>)                  \
+  X(policy_update_vespo, PolicyUpdateArgs<PolicyLossVespoArgs>)                \
+  X(grad_norm, GradNormArgs)                                                   \
+  X(adamw, AdamwArgs)                                                          \
+  X(sample, SampleArgs)                                                        \
+  X(embed, EmbedArgs)                                                          \
+  X(embed_backward, EmbedBackwardArgs)                                         \
+  X(linear, LinearArgs)                                                        \
+  X(linear_backward, LinearBackwardArgs)                                       \
+  X(rms_norm, RmsNormArgs)                                                     \
+  X(rms_norm_backward, RmsNormBackwardArgs)                                    \
+  X(rope, RopeArgs)                                                            \
+  X(rope_backward, RopeArgs)                                                   \
+  X(tree_attention, TreeAttentionArgs)                                         \
+  X(tree_attention_backward, TreeAttentionBackwardArgs)                        \
+  X(decode_attention, DecodeAttentionArgs)                                     \
+  X(swiglu, SwigluArgs)                                                        \
   X(swiglu_backward, SwigluBackwardArgs)
 
 struct ScBackend {

@@ -198,6 +198,36 @@ struct ScatterAdvantagesBackwardArgs {
   float* dstep_credits;
 };
 
+// scatter_advantages_by_offsets — the same where the targets of a step lie side by side.
+//
+//   advantages[n, c] = step_credits[s, c] for step_offsets[s] ≤ n < step_offsets[s + 1];   0 before the first and after the
+//   last
+//
+//   step_credits   [S, 2]    f32   in
+//   step_offsets   [S + 1]   i32   in     0 ≤ step_offsets[0] ≤ … ≤ step_offsets[S] ≤ N
+//   advantages     [N, 2]    f32   out
+//
+// Traffic    reads 12 S, writes 8 N bytes.
+struct ScatterByOffsetsArgs {
+  int64_t N, S;
+  const float* step_credits;
+  const int32_t* step_offsets;
+  float* advantages;
+};
+
+// scatter_advantages_by_offsets_backward — dstep_credits[s, c] = Σ_{step_offsets[s] ≤ n < step_offsets[s + 1]} dadvantages[n,
+// c].
+//
+//   dadvantages    [N, 2]    f32   in
+//   step_offsets   [S + 1]   i32   in
+//   dstep_credits  [S, 2]    f32   out    accumulated in f64 in the order of n
+struct ScatterByOffsetsBackwardArgs {
+  int64_t N, S;
+  const float* dadvantages;
+  const int32_t* step_offsets;
+  float* dstep_credits;
+};
+
 // The estimator of KL(policy ‖ reference) at a sampled token, with d = ref_logprob − logprob. Schulman 2020, "Approximating
 // KL divergence". The straight-through forms have the value of one estimator and the gradient of k2 (= that of the true KL
 // under the sampling policy).
@@ -207,7 +237,8 @@ enum ScKl : int32_t { kKlNone = 0, kKl1 = 1, kKl2 = 2, kKl3 = 3, kKlAbs = 4, kKl
 // kl — value and gradient of an estimator per target.
 //
 //   d     clamped to ± log_ratio_clamp, then the value to ± value_clamp; the gradient is 0 where a clamp is active. The
-//         straight-through forms clamp the value alone: their gradient is that of k2 of the free d.
+//         straight-through forms clamp the value alone: their gradient is that of k2 of the free d. k3 and its slope saturate
+//         at the largest float.
 //   logprobs, ref_logprobs [N] f32 in · dkl [N] f32 in opt (1) · kl [N] f32 out · dlogprobs [N] f32 out = dkl · ∂kl/∂logprob
 struct KlArgs {
   int64_t N;
@@ -246,7 +277,8 @@ enum ScLossMetric : int32_t {
 //   dlogprobs[n] = ∂loss/∂logprobs[n];   old, reference, advantages, weights and multipliers are constants
 //
 //   logprobs, old_logprobs [N] f32 in
-//   advantages    [N, 2]   f32   in    (A⁺ ≥ 0, A⁻ ≤ 0): a target shared by several rollouts is clipped on each side apart
+//   advantages    [N, C]   f32   in    C = 2: (A⁺ ≥ 0, A⁻ ≤ 0), a target shared by several rollouts is clipped on each side
+//                                      apart; C = 1: one advantage of any sign, l[n] = l(A[n])
 //   weights       [N]      f32   in    the normaliser (1/N for a token mean, …); 0: absent, whatever the other arrays hold
 //   multipliers   [N]      f32   in    opt; importance weights, masks of the surrogate alone
 //   ref_logprobs  [N]      f32   in    opt; needed where kl_kind ≠ kKlNone
@@ -254,11 +286,16 @@ enum ScLossMetric : int32_t {
 //   ratios        [N]      f32   out   opt; 0 where absent
 //   metrics       [kLossMetrics] f64 out
 //
+// Traffic    reads 12 + 4 C bytes per target, 4 more for multipliers and reference each; writes 4, with ratios 8. The forms
+// with
+//            a ratio per sequence read a sequence again from cache.
 // Numerics   branches on decisions: never 0 · ∞. Ratios, losses and slopes saturate at the largest float, so everything is
 //            finite for |x| and |logprobs| up to 1e4.
-// Order      partial sums of fixed blocks of targets (of one sequence, where there are sequences), added in order.
+// Order      a target's bits depend on that target alone (on its sequence, where there are sequences). Sums are f64, lane by
+//            lane in fixed blocks of targets, added in order: they depend on the instruction set, not on the threads.
 struct PolicyLossTargets {
   int64_t N;
+  int64_t advantage_columns;  // C
   int32_t kl_kind;
   int32_t kl_times_ratio;
   float log_ratio_clamp;  // +∞: none
@@ -276,17 +313,26 @@ struct PolicyLossTargets {
   double* metrics;
 };
 
+// Sequence b owns the targets offsets[b] … offsets[b + 1]; from 0 to N, never falling.
+struct SequenceSpans {
+  int64_t B;
+  const int32_t* offsets;  // [B + 1]
+};
+
 // policy_loss_clip — the clipped surrogate and its gradient, per target.
 //
 //   l(A)  = max(−A min(ratio, delta), −A clip(ratio, 1 − eps_low, 1 + eps_high));   A < 0:  l = min(l, −dual_clip · A)
 //
 // Numerics   the unbounded branch (A < 0 without dual clip or delta) saturates at the largest float.
 // Source     Schulman et al. 2017, arXiv:1707.06347, eq. 7; two bounds: arXiv:2503.14476; dual clip: arXiv:1912.09729.
-struct PolicyLossArgs {
+struct ClipBounds {
   float eps_low;
   float eps_high;
   float delta;      // +∞: none
   float dual_clip;  // +∞: none
+};
+struct PolicyLossClipArgs {
+  ClipBounds bounds;
   PolicyLossTargets targets;
 };
 
@@ -295,13 +341,11 @@ struct PolicyLossArgs {
 //   x[b] = Σ_{n in b} x[n] / (number of targets of b with weight ≠ 0);  ratio[b] = exp(x[b]) is that of all its targets,
 //   and the gradient goes through the mean.
 //
-//   sequence_offsets [B + 1]  i32  in    sequence b owns targets sequence_offsets[b] … sequence_offsets[b + 1]
-//
 // Source     Zheng et al. 2025, arXiv:2507.18071, eq. 5 (GSPO).
-struct PolicyLossSequenceArgs {
-  int64_t B;
-  const int32_t* sequence_offsets;
-  PolicyLossArgs loss;
+struct PolicyLossSequenceClipArgs {
+  SequenceSpans sequences;
+  ClipBounds bounds;
+  PolicyLossTargets targets;
 };
 
 // policy_loss_gspo_token — the clipped surrogate with the value of the sequence ratio and the gradient of the token's own.
@@ -312,10 +356,10 @@ struct PolicyLossSequenceArgs {
 // The log-ratio metrics are of x[b].
 // Source     Zheng et al. 2025, arXiv:2507.18071, eq. 13 (GSPO-token).
 struct PolicyLossGspoTokenArgs {
-  int64_t B;
-  const int32_t* sequence_offsets;
+  SequenceSpans sequences;
+  ClipBounds bounds;
   float sequence_log_ratio_max;  // +∞: none
-  PolicyLossArgs loss;
+  PolicyLossTargets targets;
 };
 
 // policy_loss_cispo — REINFORCE weighted by the clipped ratio, which is constant: no target loses its gradient.
@@ -379,10 +423,33 @@ struct PolicyLossDppoArgs {
 //            Ratios and log-ratio metrics are those of x[n].
 // Source     Zhao et al. 2025, arXiv:2507.20673.
 struct PolicyLossGmpoArgs {
-  int64_t B;
-  const int32_t* sequence_offsets;
+  SequenceSpans sequences;
   float eps_low;
   float eps_high;
+  PolicyLossTargets targets;
+};
+
+// policy_loss_vespo — REINFORCE weighted by a smooth function of the importance weight of the whole sequence, which is
+// constant.
+//
+//   w[b]  = clamp(Σ_{n in b} clamp(x[n], ± token_log_ratio_max) + log_weights[b], log_weight_min, log_weight_max)
+//   φ     = exp(λ + k w − λ e^w),  (k, λ) = A > 0 ? (k_positive, lambda_positive) : (k_negative, lambda_negative)
+//   l(A)  = −φ A logprob,  φ without gradient;  φ is 1 at w = 0 and largest at w = log(k / λ)
+//
+//   log_weights    [B]   f32   in    opt; what a correction of the rollouts adds to the log weight of a sequence
+//
+// The metrics are of the ratios of single targets.
+// Source     VESPO, as in TRL (variational sequence-level soft policy optimization).
+struct PolicyLossVespoArgs {
+  SequenceSpans sequences;
+  float k_positive;
+  float lambda_positive;
+  float k_negative;
+  float lambda_negative;
+  float token_log_ratio_max;
+  float log_weight_min;
+  float log_weight_max;
+  const float* log_weights;
   PolicyLossTargets targets;
 };
 
@@ -408,16 +475,20 @@ struct ValueLossArgs {
   double* metrics;
 };
 
-// policy_update_clip — logits to dlogits in one pass: logprobs, policy_loss_clip and logprobs_backward fused.
+// policy_update_* — logits to dlogits in one call: logprobs, a policy loss and logprobs_backward fused. One op per form of the
+// loss; its record is the rows, then the record of the form, whose log-probs are those of the rows.
 //
 //   total   = loss − Σ_t entropy_weights[t] · entropy[t]            the metric kMetricLoss is this total
 //   dlogits = ∂total / ∂logits
 //
-//   dlogits [T, V] out, as the logits, may be the logits · entropy_weights [T] f32 in opt · loss.logprobs [N] f32 out
-//   entropy [T] f32 out, opt unless entropy_weights is given · everything else as in the three ops
+//   dlogits [T, V] out, as the logits, may be the logits · entropy_weights [T] f32 in opt · logprobs [N] f32 out
+//   entropy [T] f32 out, opt · everything else as in the three ops
 //   An ignored target has log-probability 0 and counts as one of weight 0.
 //
-// Traffic    one read and one write of the logits; a row stays in cache between its two passes.
+// Traffic    one read and one write of the logits where the form has one ratio per target: a row stays in cache between its two
+//            passes. A form that needs its whole sequence reads the logits twice and writes them once, and needs 8 T bytes of
+//            memory where there are entropy weights.
+template <class Loss>
 struct PolicyUpdateArgs {
   LogitRows rows;
   const float* entropy_weights;
@@ -425,7 +496,7 @@ struct PolicyUpdateArgs {
   float* lse;
   float* entropy;
   void* dlogits;
-  PolicyLossArgs loss;
+  Loss loss;
 };
 
 // ─────────────────────────────────────────────────────────────────────────────────────────────────────── optimizer

@@ -28,6 +28,7 @@ describe("an update", () => {
     const spy: Ops = {
       ...ops,
       policyUpdate: {
+        ...ops.policyUpdate,
         clip: (args) => {
           seen.push({ targets: args.targets.slice(), old: args.oldLogprobs.slice() });
           return ops.policyUpdate.clip(args);

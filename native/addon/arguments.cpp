@@ -93,6 +93,7 @@ OpEntry entry(const char* name, size_t function_offset, Fields fields) {
 Fields loss_targets() {
   using Record = PolicyLossTargets;
   return {NUMBER("N", N),
+          NUMBER("advantageColumns", advantage_columns),
           NUMBER("klKind", kl_kind),
           NUMBER("klTimesRatio", kl_times_ratio),
           NUMBER("logRatioClamp", log_ratio_clamp),
@@ -102,7 +103,7 @@ Fields loss_targets() {
           ARRAY("logprobs", logprobs, "N"),
           ARRAY("oldLogprobs", old_logprobs, "N"),
           OPTIONAL("refLogprobs", ref_logprobs, "N"),
-          ARRAY("advantages", advantages, "N 2"),
+          ARRAY("advantages", advantages, "N advantageColumns"),
           ARRAY("weights", weights, "N"),
           OPTIONAL("multipliers", multipliers, "N"),
           ARRAY("dlogprobs", dlogprobs, "N"),
@@ -111,11 +112,15 @@ Fields loss_targets() {
 }
 static_assert(kLossMetrics == 12, "the length of metrics above");
 
-Fields clip_loss() {
-  using Record = PolicyLossArgs;
-  return joined(
-      {{NUMBER("epsLow", eps_low), NUMBER("epsHigh", eps_high), NUMBER("delta", delta), NUMBER("dualClip", dual_clip)},
-       inside(offsetof(Record, targets), loss_targets())});
+template <class Record>
+Fields sequences() {
+  return {NUMBER("B", sequences.B), ARRAY("sequenceOffsets", sequences.offsets, "B+1")};
+}
+
+template <class Record>
+Fields clip_bounds() {
+  return {NUMBER("epsLow", bounds.eps_low), NUMBER("epsHigh", bounds.eps_high), NUMBER("delta", bounds.delta),
+          NUMBER("dualClip", bounds.dual_clip)};
 }
 
 Fields logit_rows() {
@@ -195,47 +200,21 @@ void add_losses(std::vector<OpEntry>* table) {
                                      ARRAY("stepOf", step_of, "N"), ARRAY("dstepCredits", dstep_credits, "S 2")});
   }
   {
+    using Record = ScatterByOffsetsArgs;
+    OP(scatter_advantages_by_offsets, {NUMBER("N", N), NUMBER("S", S), ARRAY("stepCredits", step_credits, "S 2"),
+                                       ARRAY("stepOffsets", step_offsets, "S+1"), ARRAY("advantages", advantages, "N 2")});
+  }
+  {
+    using Record = ScatterByOffsetsBackwardArgs;
+    OP(scatter_advantages_by_offsets_backward,
+       {NUMBER("N", N), NUMBER("S", S), ARRAY("dadvantages", dadvantages, "N 2"), ARRAY("stepOffsets", step_offsets, "S+1"),
+        ARRAY("dstepCredits", dstep_credits, "S 2")});
+  }
+  {
     using Record = KlArgs;
     OP(kl, {NUMBER("N", N), NUMBER("kind", kind), NUMBER("logRatioClamp", log_ratio_clamp), NUMBER("valueClamp", value_clamp),
             ARRAY("logprobs", logprobs, "N"), ARRAY("refLogprobs", ref_logprobs, "N"), OPTIONAL("dkl", dkl, "N"),
             ARRAY("kl", kl, "N"), ARRAY("dlogprobs", dlogprobs, "N")});
-  }
-  OP(policy_loss_clip, clip_loss());
-  {
-    using Record = PolicyLossSequenceArgs;
-    OP(policy_loss_sequence_clip, {NUMBER("B", B), ARRAY("sequenceOffsets", sequence_offsets, "B+1")},
-       inside(offsetof(Record, loss), clip_loss()));
-  }
-  {
-    using Record = PolicyLossGspoTokenArgs;
-    OP(policy_loss_gspo_token,
-       {NUMBER("B", B), ARRAY("sequenceOffsets", sequence_offsets, "B+1"),
-        NUMBER("sequenceLogRatioMax", sequence_log_ratio_max)},
-       inside(offsetof(Record, loss), clip_loss()));
-  }
-  {
-    using Record = PolicyLossCispoArgs;
-    OP(policy_loss_cispo, {NUMBER("ratioMin", ratio_min), NUMBER("ratioMax", ratio_max)},
-       inside(offsetof(Record, targets), loss_targets()));
-  }
-  {
-    using Record = PolicyLossSapoArgs;
-    OP(policy_loss_sapo, {NUMBER("tauPositive", tau_positive), NUMBER("tauNegative", tau_negative)},
-       inside(offsetof(Record, targets), loss_targets()));
-  }
-  OP(policy_loss_reinforce, inside(offsetof(PolicyLossReinforceArgs, targets), loss_targets()));
-  {
-    using Record = PolicyLossDppoArgs;
-    const Fields bounds = {NUMBER("epsLow", eps_low), NUMBER("epsHigh", eps_high), NUMBER("ratioCap", ratio_cap)};
-    OP(policy_loss_dppo_tv, bounds, inside(offsetof(Record, targets), loss_targets()));
-    OP(policy_loss_dppo_kl, bounds, inside(offsetof(Record, targets), loss_targets()));
-  }
-  {
-    using Record = PolicyLossGmpoArgs;
-    OP(policy_loss_gmpo,
-       {NUMBER("B", B), ARRAY("sequenceOffsets", sequence_offsets, "B+1"), NUMBER("epsLow", eps_low),
-        NUMBER("epsHigh", eps_high)},
-       inside(offsetof(Record, targets), loss_targets()));
   }
   {
     using Record = ValueLossArgs;
@@ -246,12 +225,41 @@ void add_losses(std::vector<OpEntry>* table) {
   }
 }
 
-void add_updates(std::vector<OpEntry>* table) {
-  using Record = PolicyUpdateArgs;
-  const Fields update = {OPTIONAL("entropyWeights", entropy_weights, "T"), ARRAY("logprobs", logprobs, "N"),
-                         ARRAY("lse", lse, "T"), OPTIONAL("entropy", entropy, "T"),
-                         VALUES("dlogits", dlogits, "T V", rows.dtype)};
-  OP(policy_update_clip, inside(offsetof(Record, rows), logit_rows()), inside(offsetof(Record, loss), clip_loss()), update);
+template <class Record>
+Fields update() {
+  return joined({inside(offsetof(Record, rows), logit_rows()),
+                 {OPTIONAL("entropyWeights", entropy_weights, "T"), ARRAY("logprobs", logprobs, "N"), ARRAY("lse", lse, "T"),
+                  OPTIONAL("entropy", entropy, "T"), VALUES("dlogits", dlogits, "T V", rows.dtype)}});
+}
+
+// A form of the policy loss: by itself, and fused with the logits. What it takes besides its targets is listed.
+#define LOSS(form, Loss, ...)                                                                     \
+  {                                                                                               \
+    using Record = Loss;                                                                          \
+    using Update = PolicyUpdateArgs<Loss>;                                                        \
+    const Fields loss = joined({inside(offsetof(Record, targets), loss_targets()), __VA_ARGS__}); \
+    OP(policy_loss_##form, loss);                                                                 \
+    OP(policy_update_##form, inside(offsetof(Update, loss), loss), update<Update>());             \
+  }
+
+void add_policy_losses(std::vector<OpEntry>* table) {
+  LOSS(clip, PolicyLossClipArgs, clip_bounds<Record>())
+  LOSS(sequence_clip, PolicyLossSequenceClipArgs, sequences<Record>(), clip_bounds<Record>())
+  LOSS(gspo_token, PolicyLossGspoTokenArgs, sequences<Record>(), clip_bounds<Record>(),
+       Fields{NUMBER("sequenceLogRatioMax", sequence_log_ratio_max)})
+  LOSS(cispo, PolicyLossCispoArgs, Fields{NUMBER("ratioMin", ratio_min), NUMBER("ratioMax", ratio_max)})
+  LOSS(sapo, PolicyLossSapoArgs, Fields{NUMBER("tauPositive", tau_positive), NUMBER("tauNegative", tau_negative)})
+  LOSS(reinforce, PolicyLossReinforceArgs, Fields{})
+  LOSS(dppo_tv, PolicyLossDppoArgs,
+       Fields{NUMBER("epsLow", eps_low), NUMBER("epsHigh", eps_high), NUMBER("ratioCap", ratio_cap)})
+  LOSS(dppo_kl, PolicyLossDppoArgs,
+       Fields{NUMBER("epsLow", eps_low), NUMBER("epsHigh", eps_high), NUMBER("ratioCap", ratio_cap)})
+  LOSS(gmpo, PolicyLossGmpoArgs, sequences<Record>(), Fields{NUMBER("epsLow", eps_low), NUMBER("epsHigh", eps_high)})
+  LOSS(vespo, PolicyLossVespoArgs, sequences<Record>(),
+       Fields{NUMBER("kPositive", k_positive), NUMBER("lambdaPositive", lambda_positive), NUMBER("kNegative", k_negative),
+              NUMBER("lambdaNegative", lambda_negative), NUMBER("tokenLogRatioMax", token_log_ratio_max),
+              NUMBER("logWeightMin", log_weight_min), NUMBER("logWeightMax", log_weight_max),
+              OPTIONAL("logWeights", log_weights, "B")})
 }
 
 void add_optimizer_and_sampling(std::vector<OpEntry>* table) {
@@ -378,7 +386,7 @@ const std::vector<OpEntry>& op_entries() {
     auto* table = new std::vector<OpEntry>;
     add_logprobs(table);
     add_losses(table);
-    add_updates(table);
+    add_policy_losses(table);
     add_optimizer_and_sampling(table);
     add_model(table);
     add_attention_and_gates(table);

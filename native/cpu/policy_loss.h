@@ -1,170 +1,231 @@
-// The surrogate and the KL term at one target: plain arithmetic, shared by all forms of the loss and by the fused path.
+// The surrogate and the KL term of a vector of targets: what all forms of the loss and the fused path share. A target's bits
+// depend on that target alone, whatever lanes lie beside it. Absent targets are replaced by zeros before any arithmetic.
 
 #ifndef STEPCREDIT_CPU_POLICY_LOSS_H
 #define STEPCREDIT_CPU_POLICY_LOSS_H
 
-#include <float.h>
 #include <math.h>
-#include <string.h>
 
 #include "loss_sums.h"
+#include "simd_loss.h"
 
 namespace {
 
-inline float at_most_max(float x) { return x > FLT_MAX ? FLT_MAX : x; }
-
 struct Value {
-  float value;
-  float slope;  // derivative by the log-prob
+  VecF value;
+  VecF slope;  // derivative by the log-prob
 };
 
-// The KL estimate of d = ref_logprob − logprob, and its derivative by logprob.
-inline Value kl_term(int32_t kind, float logprob, float ref_logprob, float log_ratio_clamp, float value_clamp) {
-  const float free = ref_logprob - logprob;
-  const bool inside = fabsf(free) <= log_ratio_clamp;
-  const float d = inside ? free : copysignf(log_ratio_clamp, free);
-  Value kl = {0.0f, 0.0f};
+// Up to kLanes consecutive targets; those that are absent, and those beyond `count`, take no part.
+struct Group {
+  int64_t n, count;
+  VecF weight;
+  VecI present;
+
+  VecF of(const float* values) const {
+    const VecF v = load_first(values + n, count);
+    return present ? v : VecF{};
+  }
+};
+
+inline Group group_at(const PolicyLossTargets& args, int64_t n, int64_t last) {
+  const VecF weight = load_first(args.weights + n, last - n);
+  return {n, last - n, weight, weight != VecF{}};
+}
+
+// body(group) for the targets first … last, in order.
+template <class Body>
+inline void each_group(const PolicyLossTargets& args, int64_t first, int64_t last, const Body& body) {
+  int64_t n = first;
+  for (; n + kLanes <= last; n += kLanes) body(group_at(args, n, n + kLanes));
+  if (n < last) body(group_at(args, n, last));
+}
+
+// Targets as a form of the loss sees them; where absent, the log ratio is 0.
+struct Target {
+  VecF logprob;
+  VecF old_logprob;
+  VecF log_ratio;
+  VecF ratio;
+  VecF gain;    // ratio − 1
+  VecF excess;  // ratio − 1 − log ratio
+  VecI inside;  // no clamp holds the log ratio: the log-prob moves it
+};
+
+inline Target at_log_ratio(VecF logprob, VecF old_logprob, VecF x, VecI inside) {
+  const Exponential e = exponential(x);
+  const VecF most = splat(FLT_MAX);
+  return {logprob, old_logprob, x, lesser(most, e.exp), lesser(most, e.expm1), lesser(most, e.excess), inside};
+}
+
+// The log ratios of a group, clamped, and where no clamp holds them.
+struct LogRatio {
+  VecF x;
+  VecI inside;
+};
+
+inline LogRatio log_ratio(const PolicyLossTargets& args, VecF logprob, VecF old_logprob) {
+  const VecF free = logprob - old_logprob;
+  const VecI inside = (lanes_abs(free) <= splat(args.log_ratio_clamp)) | (free != free);
+  return {inside ? free : with_sign(splat(args.log_ratio_clamp), free), inside};
+}
+
+inline LogRatio log_ratio(const PolicyLossTargets& args, const Group& group) {
+  return log_ratio(args, group.of(args.logprobs), group.of(args.old_logprobs));
+}
+
+// What a form says about its targets, for the metrics: −1 in the lanes that it is true of.
+struct Decisions {
+  VecI clipped, low, high, dual;
+};
+
+// Sums of a run of targets, lane by lane.
+struct LaneSums {
+  VecI count, clipped, low, high, dual;
+  VecD loss, log_ratio, abs_log_ratio, approx_kl, ratio, kl;
+  VecF ratio_max;
+};
+
+inline void reduce(const LaneSums& lanes, LossSums* sums) {
+  sums->of[kMetricLoss] += sum_lanes(lanes.loss);
+  sums->of[kMetricCount] += static_cast<double>(sum_lanes(lanes.count));
+  sums->of[kMetricClipped] += static_cast<double>(sum_lanes(lanes.clipped));
+  sums->of[kMetricClippedLow] += static_cast<double>(sum_lanes(lanes.low));
+  sums->of[kMetricClippedHigh] += static_cast<double>(sum_lanes(lanes.high));
+  sums->of[kMetricClippedDual] += static_cast<double>(sum_lanes(lanes.dual));
+  sums->of[kMetricNegLogRatio] -= sum_lanes(lanes.log_ratio);
+  sums->of[kMetricAbsLogRatio] += sum_lanes(lanes.abs_log_ratio);
+  sums->of[kMetricApproxKl] += sum_lanes(lanes.approx_kl);
+  sums->of[kMetricRatio] += sum_lanes(lanes.ratio);
+  sums->of[kMetricKl] += sum_lanes(lanes.kl);
+  const double ratio_max = static_cast<double>(max_lanes(lanes.ratio_max));
+  if (ratio_max > sums->of[kMetricRatioMax]) sums->of[kMetricRatioMax] = ratio_max;
+}
+
+// Counts the present targets and what was decided about them: nothing where A and the log ratio are 0, as in absent lanes.
+inline void count_targets(const Target& target, const Decisions& decisions, const Group& group, LaneSums* sums) {
+  const VecF ratio = group.present ? target.ratio : VecF{};
+  sums->count -= group.present;
+  sums->clipped -= decisions.clipped;
+  sums->low -= decisions.low;
+  sums->high -= decisions.high;
+  sums->dual -= decisions.dual;
+  add_lanes(&sums->log_ratio, target.log_ratio);
+  add_lanes(&sums->abs_log_ratio, lanes_abs(target.log_ratio));
+  add_lanes(&sums->approx_kl, target.excess);
+  add_lanes(&sums->ratio, ratio);
+  sums->ratio_max = greater(ratio, sums->ratio_max);
+}
+
+// The KL estimates of d = ref_logprob − logprob, and their derivatives by logprob.
+inline Value kl_term(int32_t kind, VecF logprob, VecF ref_logprob, float log_ratio_clamp, float value_clamp) {
+  const VecF zero = {}, one = splat(1.0f);
+  const VecF free = ref_logprob - logprob;
+  const VecI inside = (lanes_abs(free) <= splat(log_ratio_clamp)) | (free != free);
+  const VecF d = inside ? free : with_sign(splat(log_ratio_clamp), free);
+  Value kl = {zero, zero};
   switch (kind) {
     case kKl1:
     case kKl1Straight:
-      kl = {-d, 1.0f};
+      kl = {-d, one};
       break;
     case kKl2:
-      kl = {0.5f * d * d, -d};
+      kl = {splat(0.5f) * d * d, -d};
       break;
     case kKl3:
-    case kKl3Straight:
-      kl = {expm1f(d) - d, -expm1f(d)};
+    case kKl3Straight: {
+      const Exponential e = exponential(d);
+      kl = {saturated(e.excess), saturated(-e.expm1)};
       break;
+    }
     case kKlAbs:
-      kl = {fabsf(d), d > 0.0f ? -1.0f : d < 0.0f ? 1.0f : 0.0f};
+      kl = {lanes_abs(d), d > zero ? -one : d < zero ? one : zero};
       break;
     default:
       return kl;
   }
-  if (!inside) kl.slope = 0.0f;
-  if (fabsf(kl.value) > value_clamp) kl = {copysignf(value_clamp, kl.value), 0.0f};
+  const VecI held = lanes_abs(kl.value) > splat(value_clamp);
+  kl.slope = inside & ~held ? kl.slope : zero;
   if (kind == kKl1Straight || kind == kKl3Straight) kl.slope = -free;
+  kl.value = held ? with_sign(splat(value_clamp), kl.value) : kl.value;
   return kl;
 }
 
-// One target as a form of the loss sees it.
-struct Target {
-  float logprob;
-  float old_logprob;
-  float log_ratio;
-  float ratio;
-  bool inside;  // no clamp holds the log ratio: the log-prob moves it
+// The KL term of a group, times the ratio where that is asked: the part of its slope that goes through the ratio is apart.
+struct KlShare {
+  VecF value, direct, through_ratio;
 };
 
-// What a form says about a target, for the metrics.
-struct Decisions {
-  bool clipped, low, high, dual;
-};
-
-inline float saturated(float x) { return x > FLT_MAX ? FLT_MAX : x < -FLT_MAX ? -FLT_MAX : x; }
-
-// A form of the loss is l(A) for one sign of the advantage: form(A, target, decisions) gives the value and the derivative by
-// the log-prob. This one is policy_loss_clip.
-struct ClipForm {
-  const PolicyLossArgs& args;
-
-  Value operator()(float advantage, const Target& target, Decisions* decisions) const {
-    if (advantage == 0.0f) return {0.0f, 0.0f};
-    const float ratio = target.ratio;
-    const bool beyond = ratio > args.delta;
-    const float reached = beyond ? args.delta : ratio;
-    const float low = 1.0f - args.eps_low, high = 1.0f + args.eps_high;
-    decisions->low |= advantage < 0.0f && reached < low;
-    decisions->high |= advantage > 0.0f && reached > high;
-    const float held = ratio < low ? low : ratio > high ? high : ratio;
-    const float unclipped = at_most_max(-advantage * reached);
-    const float bounded = -advantage * held;
-    Value loss;
-    if (bounded > unclipped) {
-      // Constant outside the bounds; inside them (delta below 1 + eps_high) the same function as without delta.
-      loss = {bounded, ratio < low || ratio > high ? 0.0f : bounded};
-      decisions->clipped = true;
-    } else {
-      loss = {unclipped, beyond ? 0.0f : unclipped};
-    }
-    if (advantage < 0.0f && loss.value > -args.dual_clip * advantage) {
-      loss = {-args.dual_clip * advantage, 0.0f};
-      decisions->dual = true;
-    }
-    if (!target.inside) loss.slope = 0.0f;
-    return loss;
+// 0 where log-prob and reference are, as in absent lanes.
+inline KlShare kl_share(const PolicyLossTargets& args, const Target& target, const Group& group, LaneSums* sums) {
+  const VecF ref_logprob = group.of(args.ref_logprobs);
+  const Value kl = kl_term(args.kl_kind, target.logprob, ref_logprob, args.kl_log_ratio_clamp, args.kl_value_clamp);
+  KlShare share = {kl.value, kl.slope, VecF{}};
+  if (args.kl_times_ratio) {
+    const VecF value = saturated(kl.value * target.ratio);
+    share = {value, saturated(kl.slope * target.ratio), target.inside ? value : VecF{}};
   }
-};
-
-// Counts a present target and what was decided about it into the metrics.
-inline void count_target(const Target& target, const Decisions& decisions, LossSums* sums) {
-  const float x = target.log_ratio, ratio = target.ratio;
-  sums->of[kMetricCount] += 1.0;
-  sums->of[kMetricClipped] += decisions.clipped;
-  sums->of[kMetricClippedLow] += decisions.low;
-  sums->of[kMetricClippedHigh] += decisions.high;
-  sums->of[kMetricClippedDual] += decisions.dual;
-  sums->of[kMetricNegLogRatio] -= static_cast<double>(x);
-  sums->of[kMetricAbsLogRatio] += static_cast<double>(fabsf(x));
-  sums->of[kMetricApproxKl] += static_cast<double>(at_most_max(expm1f(x)) - x);
-  sums->of[kMetricRatio] += static_cast<double>(ratio);
-  if (static_cast<double>(ratio) > sums->of[kMetricRatioMax]) sums->of[kMetricRatioMax] = static_cast<double>(ratio);
+  add_lanes(&sums->kl, share.value);
+  const VecF coef = splat(args.kl_coef);
+  return {saturated(coef * share.value), saturated(coef * share.direct), saturated(coef * share.through_ratio)};
 }
 
-inline Value multiplied(const PolicyLossTargets& args, int64_t n, Value loss) {
+inline Value multiplied(const PolicyLossTargets& args, const Group& group, Value loss) {
   if (!args.multipliers) return loss;
-  const float multiplier = args.multipliers[n];
-  return multiplier == 0.0f ? Value{0.0f, 0.0f} : Value{saturated(multiplier * loss.value), saturated(multiplier * loss.slope)};
+  const VecF multiplier = group.of(args.multipliers);
+  const VecI any = multiplier != VecF{};
+  return {any ? saturated(multiplier * loss.value) : VecF{}, any ? saturated(multiplier * loss.slope) : VecF{}};
 }
 
-// Both signs of a target's advantage with its multiplier, without weight and KL. Counts into the metrics.
+// Both signs of the advantages with their multiplier, without weight and KL. Counts into the metrics. A form of the loss is
+// l(A): form(A, target, decisions) gives the value and the derivative by the log-prob, 0 where A is 0; so where no target of
+// the group has both signs, one evaluation serves: ±0 is all it may differ by.
 template <class Form>
-inline Value surrogate(const PolicyLossTargets& args, const Form& form, const Target& target, int64_t n, LossSums* sums) {
+inline Value surrogate(const PolicyLossTargets& args, const Form& form, const Target& target, const Group& group,
+                       LaneSums* sums) {
+  VecF positive = {}, negative = {};
+  if (args.advantage_columns == 1) {
+    positive = group.of(args.advantages);
+  } else {
+    load_pairs(args.advantages + 2 * group.n, group.count, &positive, &negative);
+    positive = group.present ? positive : VecF{};
+    negative = group.present ? negative : VecF{};
+  }
   Decisions decisions = {};
-  const Value positive = form(args.advantages[2 * n], target, &decisions);
-  const Value negative = form(args.advantages[2 * n + 1], target, &decisions);
-  count_target(target, decisions, sums);
-  return multiplied(args, n, {positive.value + negative.value, positive.slope + negative.slope});
+  Value loss;
+  if (any_lane((positive != VecF{}) & (negative != VecF{}))) {
+    const Value up = form(positive, target, &decisions), down = form(negative, target, &decisions);
+    loss = {saturated(up.value + down.value), saturated(up.slope + down.slope)};
+  } else {
+    loss = form(positive + negative, target, &decisions);
+  }
+  count_targets(target, decisions, group, sums);
+  return multiplied(args, group, loss);
 }
 
-inline float clamped_log_ratio(const PolicyLossTargets& args, float logprob, int64_t n, bool* inside) {
-  const float x = logprob - args.old_logprobs[n];
-  *inside = fabsf(x) <= args.log_ratio_clamp || x != x;
-  return *inside ? x : copysignf(args.log_ratio_clamp, x);
-}
-
-inline Target at_log_ratio(const PolicyLossTargets& args, float logprob, int64_t n, float x, bool inside) {
-  return {logprob, args.old_logprobs[n], x, at_most_max(expf(x)), inside};
-}
-
-// Adds the KL term, and the whole to the loss; gives ∂loss/∂logprob of a present target.
-inline float weighted_slope(const PolicyLossTargets& args, const Target& target, int64_t n, Value loss, LossSums* sums) {
+// Adds the KL term, and the whole to the loss; writes ∂loss/∂logprobs of a group.
+inline void weigh(const PolicyLossTargets& args, const Target& target, const Group& group, Value loss, LaneSums* sums) {
   if (args.kl_kind != kKlNone) {
-    Value kl = kl_term(args.kl_kind, target.logprob, args.ref_logprobs[n], args.kl_log_ratio_clamp, args.kl_value_clamp);
-    if (args.kl_times_ratio)
-      kl = {saturated(kl.value * target.ratio), saturated(target.ratio * (kl.slope + (target.inside ? kl.value : 0.0f)))};
-    sums->of[kMetricKl] += static_cast<double>(kl.value);
-    loss.value += args.kl_coef * kl.value;
-    loss.slope += args.kl_coef * kl.slope;
+    const KlShare kl = kl_share(args, target, group, sums);
+    loss = {saturated(loss.value + kl.value), saturated(loss.slope + saturated(kl.direct + kl.through_ratio))};
   }
-  const float weight = args.weights[n];
-  sums->of[kMetricLoss] += static_cast<double>(weight) * static_cast<double>(loss.value);
-  return saturated(weight * loss.slope);
+  add_products(&sums->loss, group.weight, loss.value);
+  const VecF slope = saturated(group.weight * loss.slope) + VecF{};  // 0, not −0
+  store_first(args.dlogprobs + group.n, group.present ? slope : VecF{}, group.count);
 }
 
-// Target n of a loss with one ratio per target: adds its loss to the sums and returns ∂loss/∂logprob.
+inline void write_ratios(const PolicyLossTargets& args, const Target& target, const Group& group) {
+  if (args.ratios) store_first(args.ratios + group.n, group.present ? target.ratio : VecF{}, group.count);
+}
+
+// A group of a loss with one ratio per target: adds its loss to the sums and writes ∂loss/∂logprobs.
 template <class Form>
-inline float loss_target(const PolicyLossTargets& args, const Form& form, float logprob, int64_t n, LossSums* sums) {
-  if (args.weights[n] == 0.0f) {
-    if (args.ratios) args.ratios[n] = 0.0f;
-    return 0.0f;
-  }
-  bool inside;
-  const float x = clamped_log_ratio(args, logprob, n, &inside);
-  const Target target = at_log_ratio(args, logprob, n, x, inside);
-  if (args.ratios) args.ratios[n] = target.ratio;
-  return weighted_slope(args, target, n, surrogate(args, form, target, n, sums), sums);
+inline void loss_of_group(const PolicyLossTargets& args, const Form& form, const Group& group, LaneSums* sums) {
+  const VecF logprob = group.of(args.logprobs), old_logprob = group.of(args.old_logprobs);
+  const LogRatio ratio = log_ratio(args, logprob, old_logprob);
+  const Target target = at_log_ratio(logprob, old_logprob, ratio.x, ratio.inside);
+  write_ratios(args, target, group);
+  weigh(args, target, group, surrogate(args, form, target, group, sums), sums);
 }
 
 // A loss with one ratio per target, over all targets.
@@ -174,21 +235,10 @@ inline int32_t loss_of_targets(const PolicyLossTargets& args, const Form& form, 
   return with_loss_sums(chunks, args.metrics, error, no_memory, [&](int64_t chunk, LossSums* sums) {
     const int64_t begin = chunk * kTargetBlock;
     const int64_t end = begin + kTargetBlock < args.N ? begin + kTargetBlock : args.N;
-    for (int64_t n = begin; n < end; ++n) args.dlogprobs[n] = loss_target(args, form, args.logprobs[n], n, sums);
+    LaneSums lanes = {};
+    each_group(args, begin, end, [&](const Group& group) { loss_of_group(args, form, group, &lanes); });
+    reduce(lanes, sums);
   });
-}
-
-// The mean log ratio of the present targets of a sequence, and their number.
-inline float mean_log_ratio(const PolicyLossTargets& args, int64_t first, int64_t last, int64_t* present) {
-  double sum = 0.0;
-  *present = 0;
-  for (int64_t n = first; n < last; ++n) {
-    if (args.weights[n] == 0.0f) continue;
-    bool inside;
-    sum += static_cast<double>(clamped_log_ratio(args, args.logprobs[n], n, &inside));
-    ++*present;
-  }
-  return *present > 0 ? static_cast<float>(sum / static_cast<double>(*present)) : 0.0f;
 }
 
 }  // namespace

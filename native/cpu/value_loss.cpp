@@ -1,40 +1,59 @@
 // value_loss.
 
-#include <float.h>
 #include <math.h>
 
 #include "cpu.h"
 #include "loss_sums.h"
+#include "simd_loss.h"
 
 namespace SC_ISA {
+
+namespace {
+
+struct ValueSums {
+  VecI count, clipped;
+  VecD loss;
+};
+
+// Up to kLanes targets from n on.
+void value_loss_group(const ValueLossArgs& args, int64_t n, int64_t count, ValueSums* sums) {
+  const VecF weight = load_first(args.weights + n, count);
+  const VecI present = weight != VecF{};
+  const auto of = [&](const float* values) {
+    const VecF v = load_first(values + n, count);
+    return present ? v : VecF{};
+  };
+  const VecF value = of(args.values), target = of(args.returns);
+  const VecF plain = value - target;
+  VecF larger = plain;
+  VecI clipped = {};
+  if (args.clip < INFINITY) {
+    const VecF old = of(args.old_values), low = old - splat(args.clip), high = old + splat(args.clip);
+    const VecF held = held_between(low, high, value) - target;
+    clipped = present & (lanes_abs(held) > lanes_abs(plain));  // only a value outside its bounds: then it has no slope
+    larger = clipped ? held : plain;
+  }
+  sums->count -= present;
+  sums->clipped -= clipped;
+  add_products(&sums->loss, splat(0.5f) * weight, present ? saturated(larger * larger) : VecF{});
+  const VecF slope = clipped ? VecF{} : saturated(weight * plain);
+  store_first(args.dvalues + n, present ? slope : VecF{}, count);
+}
+
+}  // namespace
 
 int32_t value_loss(const ValueLossArgs* args, ScStream, ScError* error) {
   const int64_t chunks = (args->N + kTargetBlock - 1) / kTargetBlock;
   double* partial = static_cast<double*>(calloc(static_cast<size_t>(chunks * kValueLossMetrics + 1), sizeof(double)));
   if (!partial) return out_of_memory(error, "value_loss: no memory for the partial sums");
   parallel_blocks(args->N, kTargetBlock, [&](int64_t begin, int64_t end) {
+    ValueSums lanes = {};
+    for (int64_t n = begin; n < end; n += kLanes)
+      value_loss_group(*args, n, end - n < kLanes ? end - n : static_cast<int64_t>(kLanes), &lanes);
     double* sums = partial + begin / kTargetBlock * kValueLossMetrics;
-    for (int64_t n = begin; n < end; ++n) {
-      const float weight = args->weights[n];
-      args->dvalues[n] = 0.0f;
-      if (weight == 0.0f) continue;
-      const float value = args->values[n];
-      float error_of_value = value - args->returns[n];
-      float slope = error_of_value;
-      if (args->clip < INFINITY) {
-        const float low = args->old_values[n] - args->clip, high = args->old_values[n] + args->clip;
-        const float held = (value < low ? low : value > high ? high : value) - args->returns[n];
-        if (fabsf(held) > fabsf(error_of_value)) {
-          error_of_value = held;
-          slope = 0.0f;  // only a value outside its bounds has a larger clipped error
-          sums[kValueClipped] += 1.0;
-        }
-      }
-      const float squared = error_of_value * error_of_value;
-      sums[kValueLoss] += 0.5 * static_cast<double>(weight) * static_cast<double>(squared > FLT_MAX ? FLT_MAX : squared);
-      sums[kValueCount] += 1.0;
-      args->dvalues[n] = weight * slope;
-    }
+    sums[kValueLoss] = sum_lanes(lanes.loss);
+    sums[kValueCount] = static_cast<double>(sum_lanes(lanes.count));
+    sums[kValueClipped] = static_cast<double>(sum_lanes(lanes.clipped));
   });
   for (int metric = 0; metric < kValueLossMetrics; ++metric) {
     args->metrics[metric] = 0.0;

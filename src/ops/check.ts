@@ -203,6 +203,26 @@ export class Check {
         `${this.#op}: expected ${name} ${shape} to begin with 0, received ${offsets[0] ?? "no element"}`,
       );
     }
+    this.#neverFalling(name, shape, offsets);
+    const last = offsets[offsets.length - 1];
+    if (last !== end) {
+      throw new RangeError(`${this.#op}: expected ${name} ${shape} to end with ${end}, received ${last}`);
+    }
+    return offsets;
+  }
+
+  /** Offsets `[count + 1]` that begin and end anywhere in 0 … `end`: they never fall, so no two spans overlap. */
+  spans(name: string, shape: string, values: Int32Array | undefined, end: number): Int32Array {
+    const offsets = this.ints(name, shape, values);
+    if (offsets.length === 0) {
+      throw new RangeError(`${this.#op}: expected ${name} ${shape} to have an element, received none`);
+    }
+    this.range(name, shape, offsets, 0, end);
+    this.#neverFalling(name, shape, offsets);
+    return offsets;
+  }
+
+  #neverFalling(name: string, shape: string, offsets: Int32Array): void {
     for (let i = 1; i < offsets.length; i++) {
       if (offsets[i] < offsets[i - 1]) {
         throw new RangeError(
@@ -210,11 +230,6 @@ export class Check {
         );
       }
     }
-    const last = offsets[offsets.length - 1];
-    if (last !== end) {
-      throw new RangeError(`${this.#op}: expected ${name} ${shape} to end with ${end}, received ${last}`);
-    }
-    return offsets;
   }
 
   fail(expected: string, received: string): never {

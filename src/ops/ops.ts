@@ -28,6 +28,7 @@ import type {
   SapoArguments,
   DppoArguments,
   GmpoArguments,
+  VespoArguments,
   ValueLossArguments,
   ValueLossResult,
   PolicyLossResult,
@@ -53,6 +54,37 @@ export * from "./arguments/optimizer.ts";
 export * from "./arguments/sample.ts";
 export * from "./arguments/values.ts";
 
+/** The forms of the policy loss. */
+export interface PolicyLossOps {
+  /** Clipped surrogate, one ratio per token (PPO, GRPO). */
+  clip(args: PolicyLossArguments): PolicyLossResult;
+  /** Clipped surrogate, one length-normalised ratio per sequence (GSPO, eq. 5). */
+  sequenceClip(args: PolicyLossSequenceArguments): PolicyLossResult;
+  /** Clipped surrogate: the value of the sequence's ratio, the gradient of the token's own (GSPO-token). */
+  gspoToken(args: GspoTokenArguments): PolicyLossResult;
+  /** −A · logprob, weighted by the clipped ratio held constant (CISPO). */
+  cispo(args: CispoArguments): PolicyLossResult;
+  /** A sigmoid of the ratio in place of the clip (SAPO). */
+  sapo(args: SapoArguments): PolicyLossResult;
+  /** −A · logprob; the old log-probs reach the metrics and `kl.timesRatio` alone. */
+  reinforce(args: ReinforceArguments): PolicyLossResult;
+  /** −A · logprob, weighted by the ratio, without tokens whose probability moved further than a total variation. */
+  dppoTv(args: DppoArguments): PolicyLossResult;
+  /** As `dppoTv`, measured by the KL divergence between taking the token and not taking it. */
+  dppoKl(args: DppoArguments): PolicyLossResult;
+  /** −mean A · geometric mean of clipped ratios, per sequence (GMPO); the two advantages of a target add up first. */
+  gmpo(args: GmpoArguments): PolicyLossResult;
+  /** −A · logprob, weighted by a smooth function of the whole sequence's importance weight, held constant (VESPO). */
+  vespo(args: VespoArguments): PolicyLossResult;
+}
+
+/** `logprobs`, a form of the loss and `logprobsBackward` in one call, from the logits to their gradient. */
+export type PolicyUpdateOps = {
+  readonly [Form in keyof PolicyLossOps]: <L extends Values>(
+    args: PolicyUpdateArguments<Parameters<PolicyLossOps[Form]>[0], L>,
+  ) => PolicyUpdateResult<L>;
+};
+
 export interface Ops {
   /** `cpu/avx512`, `reference` … */
   readonly name: string;
@@ -75,32 +107,10 @@ export interface Ops {
   /** Gives `dstepCredits [S, 2]`. */
   scatterAdvantagesBackward(args: ScatterAdvantagesBackwardArguments): Floats;
   kl(args: KlArguments): { readonly kl: Floats; readonly dlogprobs: Floats };
-  readonly policyLoss: {
-    /** Clipped surrogate, one ratio per token (PPO, GRPO). */
-    clip(args: PolicyLossArguments): PolicyLossResult;
-    /** Clipped surrogate, one length-normalised ratio per sequence (GSPO, eq. 5). */
-    sequenceClip(args: PolicyLossSequenceArguments): PolicyLossResult;
-    /** Clipped surrogate: the value of the sequence's ratio, the gradient of the token's own (GSPO-token). */
-    gspoToken(args: GspoTokenArguments): PolicyLossResult;
-    /** −A · logprob, weighted by the clipped ratio held constant (CISPO). */
-    cispo(args: CispoArguments): PolicyLossResult;
-    /** A sigmoid of the ratio in place of the clip (SAPO). */
-    sapo(args: SapoArguments): PolicyLossResult;
-    /** −A · logprob; the old log-probs reach the metrics and `kl.timesRatio` alone. */
-    reinforce(args: ReinforceArguments): PolicyLossResult;
-    /** −A · logprob, weighted by the ratio, without tokens whose probability moved further than a total variation. */
-    dppoTv(args: DppoArguments): PolicyLossResult;
-    /** As `dppoTv`, measured by the KL divergence between taking the token and not taking it. */
-    dppoKl(args: DppoArguments): PolicyLossResult;
-    /** −mean A · geometric mean of clipped ratios, per sequence (GMPO); the two advantages of a target add up first. */
-    gmpo(args: GmpoArguments): PolicyLossResult;
-  };
+  readonly policyLoss: PolicyLossOps;
   /** Squared error of a value head, clipped around the old values. */
   valueLoss(args: ValueLossArguments): ValueLossResult;
-  readonly policyUpdate: {
-    /** `logprobs`, `policyLoss.clip` and `logprobsBackward` in one pass over the logits. */
-    clip<L extends Values>(args: PolicyUpdateArguments<L>): PolicyUpdateResult<L>;
-  };
+  readonly policyUpdate: PolicyUpdateOps;
   /** √Σ grads² */
   gradNorm(args: { readonly grads: Floats }): number;
   adamw(args: AdamwArguments): void;

@@ -3,24 +3,59 @@
 import type { LogprobsInputs } from "./logprobs.ts";
 import type { Floats, GradientOf, Values } from "./values.ts";
 
-export interface ScatterAdvantagesArguments {
+export interface ScatterByStepArguments {
   /** `[S, 2]` Σ positive, Σ negative */
   readonly stepCredits: Floats;
   /** `[N]` −1: no credit */
   readonly stepOf: Int32Array;
+  readonly stepOffsets?: never;
+  readonly targets?: never;
   /** `[N, 2]` */
   readonly advantages?: Floats;
 }
 
-export interface ScatterAdvantagesBackwardArguments {
+/** Steps whose targets lie side by side. */
+export interface ScatterByOffsetsArguments {
+  /** `[S, 2]` */
+  readonly stepCredits: Floats;
+  /**
+   * `[S + 1]` step s owns the targets stepOffsets[s] … stepOffsets[s + 1); never falling, so no two steps overlap. Targets
+   * before the first step and after the last carry no credit; nor does a gap, which is a step of credit 0.
+   */
+  readonly stepOffsets: Int32Array;
+  /** N, where targets follow the last step; default its end */
+  readonly targets?: number;
+  readonly stepOf?: never;
+  /** `[N, 2]` */
+  readonly advantages?: Floats;
+}
+
+/** Credits to targets, by the step of every target or by the targets of every step. */
+export type ScatterAdvantagesArguments = ScatterByStepArguments | ScatterByOffsetsArguments;
+
+export interface ScatterByStepBackwardArguments {
   /** `[N, 2]` */
   readonly dadvantages: Floats;
   readonly stepOf: Int32Array;
   /** the number of credit rows S */
   readonly steps: number;
+  readonly stepOffsets?: never;
   /** `[S, 2]` */
   readonly dstepCredits?: Floats;
 }
+
+export interface ScatterByOffsetsBackwardArguments {
+  /** `[N, 2]` */
+  readonly dadvantages: Floats;
+  /** `[S + 1]` */
+  readonly stepOffsets: Int32Array;
+  readonly stepOf?: never;
+  readonly steps?: never;
+  /** `[S, 2]` */
+  readonly dstepCredits?: Floats;
+}
+
+export type ScatterAdvantagesBackwardArguments = ScatterByStepBackwardArguments | ScatterByOffsetsBackwardArguments;
 
 /**
  * KL(policy ‖ reference) per sampled token, d = ref − logprob: k1 = −d, k2 = d²/2, k3 = eᵈ − d − 1, abs = |d|; `k1+` and
@@ -140,6 +175,27 @@ export interface GmpoArguments extends ReinforceArguments {
   readonly epsHigh: number;
 }
 
+export interface VespoArguments extends ReinforceArguments {
+  /** `[B + 1]` sequence b owns targets `sequenceOffsets[b] … sequenceOffsets[b + 1]` */
+  readonly sequenceOffsets: Int32Array;
+  /** the exponent k of the sequence weight W in φ = e^λ W^k e^(−λ W), where A > 0; ≥ 0 */
+  readonly kPositive: number;
+  /** its decay λ, where A > 0; ≥ 0 */
+  readonly lambdaPositive: number;
+  /** k where A < 0 */
+  readonly kNegative: number;
+  /** λ where A < 0 */
+  readonly lambdaNegative: number;
+  /** `[B]` what a correction of the rollouts adds to log W: the sum of the logs of its weights */
+  readonly logWeights?: Floats;
+  /** the log ratio of a target counts as at most ± this; default 20 */
+  readonly tokenLogRatioMax?: number;
+  /** log W is at least this; default ln 1e−8 */
+  readonly logWeightMin?: number;
+  /** log W is at most this; default 20 */
+  readonly logWeightMax?: number;
+}
+
 export interface ValueLossArguments {
   /** `[N]` of the value head being updated */
   readonly values: Floats;
@@ -201,9 +257,7 @@ export interface PolicyLossResult {
   readonly metrics: PolicyLossMetrics;
 }
 
-export interface PolicyUpdateArguments<L extends Values = Floats> extends LogprobsInputs<L>, PolicyLossInputs {
-  /** `[T]` adds −Σ entropyWeights · entropy to the loss */
-  readonly entropyWeights?: Floats;
+export interface PolicyUpdateOutputs<L extends Values = Floats> {
   /** `[N]` */
   readonly logprobs?: Floats;
   /** `[T]` */
@@ -215,6 +269,17 @@ export interface PolicyUpdateArguments<L extends Values = Floats> extends Logpro
   /** `[T, V]` of the logits' type; may be the logits */
   readonly dlogits?: GradientOf<L>;
 }
+
+/** What a form of the loss takes besides log-probs, which are those of the logits; `clip` where no other form is named. */
+export type PolicyUpdateArguments<
+  Loss extends ReinforceArguments = PolicyLossArguments,
+  L extends Values = Floats,
+> = LogprobsInputs<L> &
+  Omit<Loss, "logprobs" | "dlogprobs"> &
+  PolicyUpdateOutputs<L> & {
+    /** `[T]` adds −Σ entropyWeights · entropy to the loss */
+    readonly entropyWeights?: Floats;
+  };
 
 export interface PolicyUpdateResult<L extends Values = Floats> extends PolicyLossResult {
   readonly logprobs: Floats;

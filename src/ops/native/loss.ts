@@ -1,8 +1,10 @@
 /** Plans of credit and loss: the scatter of credits, the KL estimators, the forms of the policy loss, the value loss. */
 
 import { Check } from "../check.ts";
-import { call, type KernelPlans } from "./call.ts";
-import { clipFields, dppoFields, klFields, runLoss, sequenceFields } from "./loss-fields.ts";
+import type { PolicyLossOps, PolicyLossResult, ReinforceArguments, ScatterByOffsetsArguments } from "../ops.ts";
+import { call, type Call, type KernelPlans, type Plans } from "./call.ts";
+import { klFields, lossMetrics, lossTargetFields, newMetricSums } from "./loss-fields.ts";
+import { lossForms, type LossForm } from "./loss-forms.ts";
 
 export function lossPlans(): Pick<
   KernelPlans,
@@ -13,6 +15,7 @@ export function lossPlans(): Pick<
       const check = new Check("scatterAdvantages");
       const stepCredits = check.floats("stepCredits", "[S, 2]", args.stepCredits);
       const S = check.rows("stepCredits", "[S, 2]", stepCredits.length, 2);
+      if (args.stepOffsets !== undefined) return scatterByOffsets(check, args, S);
       const stepOf = check.ints("stepOf", "[N]", args.stepOf);
       check.range("stepOf", "[N]", stepOf, -1, S - 1);
       const advantages = check.output("advantages", "[N, 2]", args.advantages, 2 * stepOf.length);
@@ -21,6 +24,15 @@ export function lossPlans(): Pick<
 
     scatterAdvantagesBackward(args) {
       const check = new Check("scatterAdvantagesBackward");
+      if (args.stepOffsets !== undefined) {
+        const dadvantages = check.floats("dadvantages", "[N, 2]", args.dadvantages);
+        const N = check.rows("dadvantages", "[N, 2]", dadvantages.length, 2);
+        const stepOffsets = check.spans("stepOffsets", "[S + 1]", args.stepOffsets, N);
+        const S = stepOffsets.length - 1;
+        const dstepCredits = check.output("dstepCredits", "[S, 2]", args.dstepCredits, 2 * S);
+        const fields = { N, S, dadvantages, stepOffsets, dstepCredits };
+        return call("scatter_advantages_by_offsets_backward", fields, () => dstepCredits);
+      }
       const S = check.integer("steps", args.steps, 0);
       const stepOf = check.ints("stepOf", "[N]", args.stepOf);
       check.range("stepOf", "[N]", stepOf, -1, S - 1);
@@ -54,73 +66,7 @@ export function lossPlans(): Pick<
       );
     },
 
-    policyLoss: {
-      clip(args) {
-        const check = new Check("policyLoss.clip");
-        return runLoss("policy_loss_clip", check, args, () => clipFields(check, args));
-      },
-
-      sequenceClip(args) {
-        const check = new Check("policyLoss.sequenceClip");
-        return runLoss("policy_loss_sequence_clip", check, args, (N) => ({
-          ...sequenceFields(check, args, N),
-          ...clipFields(check, args),
-        }));
-      },
-
-      gspoToken(args) {
-        const check = new Check("policyLoss.gspoToken");
-        return runLoss("policy_loss_gspo_token", check, args, (N) => ({
-          ...sequenceFields(check, args, N),
-          ...clipFields(check, args),
-          sequenceLogRatioMax: check.number(
-            "sequenceLogRatioMax",
-            args.sequenceLogRatioMax ?? Infinity,
-            "a number",
-            (x) => !Number.isNaN(x),
-          ),
-        }));
-      },
-
-      cispo(args) {
-        const check = new Check("policyLoss.cispo");
-        return runLoss("policy_loss_cispo", check, args, () => ({
-          ratioMin: check.number("ratioMin", args.ratioMin ?? 0, "a number in 0 … 1", (x) => x >= 0 && x <= 1),
-          ratioMax: check.number("ratioMax", args.ratioMax, "a number ≥ 1 (a ratio, not an ε)", (x) => x >= 1),
-        }));
-      },
-
-      sapo(args) {
-        const check = new Check("policyLoss.sapo");
-        return runLoss("policy_loss_sapo", check, args, () => ({
-          tauPositive: check.positive("tauPositive", args.tauPositive),
-          tauNegative: check.positive("tauNegative", args.tauNegative),
-        }));
-      },
-
-      reinforce(args) {
-        return runLoss("policy_loss_reinforce", new Check("policyLoss.reinforce"), args, () => ({}));
-      },
-
-      dppoTv(args) {
-        const check = new Check("policyLoss.dppoTv");
-        return runLoss("policy_loss_dppo_tv", check, args, () => dppoFields(check, args));
-      },
-
-      dppoKl(args) {
-        const check = new Check("policyLoss.dppoKl");
-        return runLoss("policy_loss_dppo_kl", check, args, () => dppoFields(check, args));
-      },
-
-      gmpo(args) {
-        const check = new Check("policyLoss.gmpo");
-        return runLoss("policy_loss_gmpo", check, args, (N) => ({
-          ...sequenceFields(check, args, N),
-          epsLow: check.notNegative("epsLow", args.epsLow),
-          epsHigh: check.notNegative("epsHigh", args.epsHigh),
-        }));
-      },
-    },
+    policyLoss: policyLossPlans(),
 
     valueLoss(args) {
       const check = new Check("valueLoss");
@@ -148,4 +94,41 @@ export function lossPlans(): Pick<
       );
     },
   };
+}
+
+function scatterByOffsets(check: Check, args: ScatterByOffsetsArguments, S: number): Call<Float32Array> {
+  const last = args.stepOffsets[S] ?? 0;
+  const N = args.targets === undefined ? Math.max(last, 0) : check.integer("targets", args.targets, 0, 2 ** 31 - 1);
+  const stepOffsets = check.spans("stepOffsets", "[S + 1]", args.stepOffsets, N);
+  if (stepOffsets.length !== S + 1)
+    check.fail(`stepOffsets [S + 1] to be of length ${S + 1}`, `a length of ${stepOffsets.length}`);
+  const advantages = check.output("advantages", "[N, 2]", args.advantages, 2 * N);
+  const fields = { N, S, stepCredits: args.stepCredits, stepOffsets, advantages };
+  return call("scatter_advantages_by_offsets", fields, () => advantages);
+}
+
+function policyLossPlans(): KernelPlans["policyLoss"] {
+  const plans = Object.entries(lossForms).map(([name, form]: [string, LossForm<ReinforceArguments>]) => [
+    name,
+    (args: ReinforceArguments) => lossCall(new Check(`policyLoss.${name}`), form, args),
+  ]);
+  return Object.fromEntries(plans) as Plans<PolicyLossOps>;
+}
+
+/** The call of one form of the loss, with the fields that it has besides the shared ones. */
+function lossCall(
+  check: Check,
+  { kernel, fields }: LossForm<ReinforceArguments>,
+  args: ReinforceArguments,
+): Call<PolicyLossResult> {
+  const logprobs = check.floats("logprobs", "[N]", args.logprobs);
+  const N = logprobs.length;
+  const own = fields(check, args, N);
+  const dlogprobs = check.output("dlogprobs", "[N]", args.dlogprobs, N);
+  const metrics = newMetricSums();
+  return call(
+    `policy_loss_${kernel}`,
+    { ...lossTargetFields(check, args, N), ...own, logprobs, dlogprobs, metrics },
+    () => ({ dlogprobs, metrics: lossMetrics(metrics) }),
+  );
 }

@@ -11,6 +11,7 @@ import type {
   SapoArguments,
   ValueLossArguments,
   ValueLossResult,
+  VespoArguments,
 } from "../ops.ts";
 import type { Round } from "./arithmetic.ts";
 import { clamp, output } from "./arithmetic.ts";
@@ -41,6 +42,7 @@ export function lossFamilyReference(round: Round): Omit<Ops["policyLoss"], "clip
     dppoTv: (args: DppoArguments) => lossOfTargets(args, dppoForm(args, movesTooFar(args, round), round), round),
     dppoKl: (args: DppoArguments) => lossOfTargets(args, dppoForm(args, divergesTooFar(args, round), round), round),
     gmpo: (args: GmpoArguments) => gmpo(args, round),
+    vespo: (args: VespoArguments) => vespo(args, round),
   };
 }
 
@@ -169,6 +171,35 @@ function gmpo(args: GmpoArguments, round: Round): PolicyLossResult {
       dlogprobs[n] = round(direct[i] + (free && !x.clamped ? slope : 0));
     });
   }
+  return { dlogprobs, metrics: sums.metrics() };
+}
+
+function vespo(args: VespoArguments, round: Round): PolicyLossResult {
+  const { tokenLogRatioMax = 20, logWeightMin = Math.log(1e-8), logWeightMax = 20 } = args;
+  const phiOf = (k: number, lambda: number, w: number) => {
+    const exponent = round(round(lambda + round(k * w)) - round(lambda * round(Math.exp(w))));
+    return saturate(round(Math.exp(exponent)));
+  };
+  const dlogprobs = output(args.dlogprobs, args.logprobs.length);
+  const sums = new MetricSums();
+  dlogprobs.fill(0);
+  args.ratios?.fill(0);
+  presentTargets(args, args.sequenceOffsets).forEach((present, b) => {
+    const x = present.map((n) => logRatio(args, n, round));
+    const held = x.map(({ value }) => clamp(value, -tokenLogRatioMax, tokenLogRatioMax));
+    const sum = held.reduce((total, value) => round(total + value), 0);
+    const w = clamp(round(sum + (args.logWeights?.[b] ?? 0)), logWeightMin, logWeightMax);
+    const positive = phiOf(args.kPositive, args.lambdaPositive, w);
+    const negative = phiOf(args.kNegative, args.lambdaNegative, w);
+    const form: Form = (A, { logprob }) => ({
+      ...undecided,
+      ...weightedLogprob(A > 0 ? positive : negative, A, logprob, round),
+    });
+    present.forEach((n, i) => {
+      const d = targetGradient(args, n, x[i].value, form, sums, round);
+      dlogprobs[n] = round((x[i].clamped ? 0 : d.throughRatio) + d.direct);
+    });
+  });
   return { dlogprobs, metrics: sums.metrics() };
 }
 

@@ -112,7 +112,7 @@ export function weighted(
     clippedDual: flags.dual ? 1 : 0,
     negLogRatio: -x,
     absLogRatio: Math.abs(x),
-    approxKl: round(round(ratio - 1) - x),
+    approxKl: saturate(round(round(ratio - 1) - x)),
     ratio,
     kl: klTerm,
   });
@@ -162,12 +162,12 @@ export function klEstimate(
   const valueBound = options.valueClamp ?? Infinity;
   const free = round(refLogprob - logprob);
   const d = clamp(free, -bound, bound);
-  const k3 = () => round(round(round(Math.exp(d)) - d) - 1);
+  const k3 = () => saturate(round(round(round(Math.exp(d)) - d) - 1));
   const estimate = {
     k1: () => ({ value: -d, slope: 1 }),
     abs: () => ({ value: Math.abs(d), slope: -Math.sign(d) }),
     k2: () => ({ value: round(round(d * d) / 2), slope: -d }),
-    k3: () => ({ value: k3(), slope: round(1 - round(Math.exp(d))) }),
+    k3: () => ({ value: k3(), slope: saturate(round(1 - round(Math.exp(d)))) }),
     "k1+": () => ({ value: -d, slope: -free }),
     "k3+": () => ({ value: k3(), slope: -free }),
   }[options.estimator]();

@@ -11,29 +11,33 @@ import type {
 import type { Round } from "./arithmetic.ts";
 import { output } from "./arithmetic.ts";
 import { lossFamilyReference } from "./loss-family.ts";
-import { clipForm, klEstimate, logRatio, lossOfTargets, MetricSums, targetGradient } from "./loss-target.ts";
+import { clipForm, klEstimate, logRatio, lossOfTargets, MetricSums, targetGradient, times } from "./loss-target.ts";
 
 type LossOps = Pick<Ops, "scatterAdvantages" | "scatterAdvantagesBackward" | "kl" | "policyLoss">;
 
 export function lossReference(round: Round): LossOps {
   return {
     scatterAdvantages(args: ScatterAdvantagesArguments): Floats {
-      const N = args.stepOf.length;
+      const stepOf = args.stepOf ?? stepOfOffsets(args.stepOffsets, args.targets);
+      const N = stepOf.length;
       const advantages = output(args.advantages, 2 * N);
       for (let n = 0; n < N; n++) {
-        const s = args.stepOf[n];
+        const s = stepOf[n];
         for (let c = 0; c < 2; c++) advantages[2 * n + c] = s < 0 ? 0 : args.stepCredits[2 * s + c];
       }
       return advantages;
     },
 
     scatterAdvantagesBackward(args: ScatterAdvantagesBackwardArguments): Floats {
-      const sums = new Float64Array(2 * args.steps); // f64 at every precision, by contract
-      args.stepOf.forEach((s, n) => {
+      const { dadvantages, stepOffsets } = args;
+      const stepOf = args.stepOf ?? stepOfOffsets(args.stepOffsets, dadvantages.length / 2);
+      const steps = stepOffsets === undefined ? args.steps : stepOffsets.length - 1;
+      const sums = new Float64Array(2 * steps); // f64 at every precision, by contract
+      stepOf.forEach((s, n) => {
         if (s < 0) return;
-        for (let c = 0; c < 2; c++) sums[2 * s + c] += args.dadvantages[2 * n + c];
+        for (let c = 0; c < 2; c++) sums[2 * s + c] += dadvantages[2 * n + c];
       });
-      const dstepCredits = output(args.dstepCredits, 2 * args.steps);
+      const dstepCredits = output(args.dstepCredits, 2 * steps);
       dstepCredits.set(sums.map(round));
       return dstepCredits;
     },
@@ -46,7 +50,7 @@ export function lossReference(round: Round): LossOps {
         const estimate = klEstimate(args.logprobs[n], args.refLogprobs[n], args, round);
         kl[n] = estimate.value;
         const dkl = args.dkl?.[n] ?? 1;
-        dlogprobs[n] = dkl === 0 ? 0 : round(dkl * estimate.slope);
+        dlogprobs[n] = dkl === 0 ? 0 : times(dkl, estimate.slope, round);
       }
       return { kl, dlogprobs };
     },
@@ -77,4 +81,11 @@ export function lossReference(round: Round): LossOps {
       ...lossFamilyReference(round),
     },
   };
+}
+
+/** `[N]` the step of every target, −1 outside all of them. */
+function stepOfOffsets(stepOffsets: Int32Array, targets = stepOffsets[stepOffsets.length - 1]): Int32Array {
+  const stepOf = new Int32Array(targets).fill(-1);
+  for (let s = 0; s + 1 < stepOffsets.length; s++) stepOf.fill(s, stepOffsets[s], stepOffsets[s + 1]);
+  return stepOf;
 }
