@@ -17,6 +17,8 @@ export { AdamW } from "./optimizer.ts";
 export type { AdamWOptions, AdamWState, Optimizer } from "./optimizer.ts";
 export { measureLogprobs, update } from "./update.ts";
 export type { UpdateConfig, UpdateMetrics } from "./update.ts";
+export { linearPolicyUpdate } from "./linear-policy-update.ts";
+export type { HeadLoss, LinearPolicyUpdateArguments, LinearPolicyUpdateResult } from "./linear-policy-update.ts";
 export { supervisedStep } from "./supervised.ts";
 export { evaluate } from "./evaluate.ts";
 export type { Evaluation } from "./evaluate.ts";

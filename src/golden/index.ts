@@ -4,6 +4,7 @@ import { computeAdvantage } from "./advantage.ts";
 import { computeAggregate } from "./aggregation.ts";
 import { computeStepAdvantage, computeStepAdvantageTokens, computeVineStepAdvantage } from "./advantage-steps.ts";
 import { compare, type GoldenFailure } from "./compare.ts";
+import { computeFusedPolicyLoss } from "./fused-policy-loss.ts";
 import { computeImportanceWeights, computeRejectionMask } from "./importance.ts";
 import { computeKl } from "./kl.ts";
 import { computeLinearLogprob } from "./linear-logprob.ts";
@@ -33,6 +34,7 @@ const kAdapters: ReadonlyMap<string, Adapter> = new Map([
   ["logprob_support", computeLogprobSupport],
   ["linear_logprob", computeLinearLogprob],
   ["policy_loss", computePolicyLoss],
+  ["fused_policy_loss", computeFusedPolicyLoss],
   ["value_loss", computeValueLoss],
   ["kl", computeKl],
   ["aggregate", computeAggregate],

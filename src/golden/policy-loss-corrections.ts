@@ -39,7 +39,7 @@ export function correctionsOf(vector: GoldenVector, layout: Layout): Corrections
   const factors: Float64Array[] = [];
 
   if (options["is_weights_apply"] === "multiply") factors.push(targets("is_weights"));
-  else if (isSet(options["is_weights_apply"])) {
+  else if (isSet(options["is_weights_apply"]) && options["is_weights_apply"] !== "vespo") {
     throw new UnsupportedVector(`policy_loss/is_weights_apply ${String(options["is_weights_apply"])}`);
   }
   if (isRecord(options["rollout_correction"]))

@@ -10,6 +10,7 @@ import {
   floats,
   optionalNumber,
   requiredNumber,
+  rows,
   UnsupportedVector,
   type GoldenVector,
   type JsonRecord,
@@ -110,6 +111,19 @@ export function surrogateOf(
       });
       return { args: masked("multipliers", ratios), run: (args) => policyLoss.reinforce(args), kept: ratios };
     }
+    case "vespo": {
+      const settings = {
+        kPositive: requiredNumber(options, "k_pos"),
+        lambdaPositive: requiredNumber(options, "lambda_pos"),
+        kNegative: requiredNumber(options, "k_neg"),
+        lambdaNegative: requiredNumber(options, "lambda_neg"),
+        ...(options["is_weights_apply"] === "vespo" && { logWeights: logWeights(vector, layout, precision) }),
+      };
+      return {
+        args: shared,
+        run: (args, sequenceOffsets) => policyLoss.vespo({ ...args, ...settings, sequenceOffsets }),
+      };
+    }
     case "gmpo": {
       const settings = bounds();
       return {
@@ -159,6 +173,17 @@ export function surrogateOf(
     default:
       throw new UnsupportedVector(`policy_loss/${String(name)}`);
   }
+}
+
+/** `[B]` Σ ln of a sequence's importance weights, each held between ln 1e−8 and 20. */
+function logWeights({ inputs }: GoldenVector, layout: Layout, precision: Precision): Floats {
+  const weights = rows(inputs["is_weights"], "is_weights");
+  if (weights.length !== layout.sequences) throw new Error(`expected a row of is_weights for every sequence`);
+  const held = (weight: number) => Math.min(Math.max(Math.log(weight), Math.log(1e-8)), 20);
+  return floats(
+    precision,
+    weights.map((row) => row.reduce((sum, weight) => sum + held(weight), 0)),
+  );
 }
 
 function clipSettings(options: JsonRecord) {

@@ -30,6 +30,7 @@ const kOptions: ReadonlySet<string> = new Set([
   ...["kl_aggregation", "entropy_coef", "entropy_quantile", "is_weights_apply", "rollout_correction"],
   ...["off_policy_correction", "off_policy_defaults", "off_policy_mask_threshold"],
   ...["clip_frac_aggregation", "peer_loss_type", "tau_pos", "tau_neg", "ratio_cap", "dro_beta", "mask_low"],
+  ...["k_pos", "lambda_pos", "k_neg", "lambda_neg"],
   ...["dppo_mask_low", "dppo_mask_high", "adv_tau", "kl_tau", "ipo_threshold"],
   ...["clip_cov_ratio", "clip_cov_lb", "clip_cov_ub", "kl_cov_ratio", "ppo_kl_coef"],
 ]);
@@ -203,8 +204,10 @@ function clipMetrics(loss: Loss, metrics: PolicyLossMetrics): Record<string, num
     (peer === "trl" && options["ratio_level"] === "sequence");
   const shares: ClipShares = overSequences ? meanOverSequences(loss) : metrics;
   const { kept } = loss.surrogate;
+  // This form's peers count the clipped ratios of positive advantages alone.
+  const clipped = options["surrogate"] === "cispo_upper_abs" ? shares.clipFractionHigh : shares.clipFraction;
   return {
-    clip_frac: kept === undefined ? shares.clipFraction : kept.filter((factor) => factor === 0).length / kept.length,
+    clip_frac: kept === undefined ? clipped : kept.filter((factor) => factor === 0).length / kept.length,
     clip_frac_low: shares.clipFractionLow,
     clip_frac_high: shares.clipFractionHigh,
     clip_frac_dual: shares.clipFractionDual,
