@@ -344,6 +344,40 @@ const cases: readonly {
     message: "adamw: expected step to be an integer ≥ 1, received number 0",
   },
   {
+    name: "step offsets that overlap",
+    call: () => ops.scatterAdvantages({ stepCredits: new Float32Array(6), stepOffsets: Int32Array.of(0, 3, 2, 5) }),
+    error: RangeError,
+    message: "scatterAdvantages: expected stepOffsets [S + 1] not to fall, received 3 and 2 at index 1 and 2",
+  },
+  {
+    name: "step offsets beyond the targets",
+    call: () =>
+      ops.scatterAdvantages({ stepCredits: new Float32Array(2), stepOffsets: Int32Array.of(0, 3), targets: 2 }),
+    error: RangeError,
+    message: "scatterAdvantages: expected stepOffsets [S + 1] in 0 … 2, received 3 at index 1",
+  },
+  {
+    name: "step offsets of another number of steps",
+    call: () => ops.scatterAdvantages({ stepCredits: new Float32Array(4), stepOffsets: Int32Array.of(0, 3) }),
+    error: RangeError,
+    message:
+      "scatterAdvantages: expected stepOffsets [S + 1] to be an Int32Array of length 3, received a",
+  },
+  {
+    name: "a negative exponent",
+    call: () =>
+      ops.policyLoss.vespo({
+        ...loss,
+        sequenceOffsets: Int32Array.of(0, loss.logprobs.length),
+        kPositive: -1,
+        lambdaPositive: 1,
+        kNegative: 1,
+        lambdaNegative: 1,
+      }),
+    error: RangeError,
+    message: "policyLoss.vespo: expected kPositive to be a finite number ≥ 0, received number -1",
+  },
+  {
     name: "an unknown instruction set",
     call: () => openOps("cpu", { isa: "mmx" }),
     error: RangeError,

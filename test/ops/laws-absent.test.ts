@@ -4,10 +4,10 @@ import type { PolicyUpdateArguments } from "../../src/ops/ops.ts";
 import { reference } from "../../src/ops/reference.ts";
 import { awkwardRows } from "../support/cases/rows.ts";
 import { clipVariants, lossArguments, vacate } from "../support/cases/loss.ts";
-import { familyArguments, lossForms, sharedVariants, valueArguments } from "../support/cases/loss-family.ts";
+import { clipForms, familyArguments, lossForms, sharedVariants, valueArguments } from "../support/cases/loss-family.ts";
 import { headLayouts, forests, treeInputs } from "../support/cases/attention.ts";
 import { metricOutcome } from "../support/cases/op-case.ts";
-import { updateArguments, updateScale } from "../support/cases/update.ts";
+import { sequences, updateArguments, updateScale } from "../support/cases/update.ts";
 import { bits, expectClose } from "../support/close.ts";
 
 const plain = reference(Math.fround);
@@ -148,6 +148,46 @@ describe.each(["reference", ...cpuIsas()])("%s", (isa) => {
     for (const [what, value] of Object.entries(got)) {
       expectClose(value, expected[what], rounded[what], { what, scale: updateScale(args)[what] ?? 0 });
     }
+  });
+
+  describe.each([...clipForms, ...lossForms])("policyUpdate.$op, $name", (form) => {
+    it.each(sharedVariants)("gives in one call what the three ops give one by one: %s", (_name, options) => {
+      const args = {
+        ...updateArguments(rows),
+        ...options,
+        ...sequences(rows),
+        temperature: 0.7,
+        entropyWeights: Float32Array.of(0.1, 0, -0.2, 0),
+      };
+      const ratios = new Float32Array(rows.targets.length);
+      const fused = form.update(ops, { ...args, entropy: true, ratios });
+      const forward = ops.logprobs({ ...rows, temperature: 0.7, entropy: true });
+      const { logprobs, lse, entropy } = forward;
+      const apart = new Float32Array(ratios.length);
+      const { dlogprobs, metrics } = form.run(ops, { ...args, logprobs, ratios: apart });
+      expect(fused.logprobs).toEqual(logprobs);
+      expect(fused.dlogprobs).toEqual(dlogprobs);
+      expect(ratios).toEqual(apart);
+      const dentropy = Float32Array.from(args.entropyWeights, (weight) => -weight);
+      const dlogits = ops.logprobsBackward({ ...args, lse, entropy: entropy!, dlogprobs, dentropy });
+      // Rows are summed around their maximum where they are fused, around 0 with the log-sum-exp of the ops apart.
+      const once = form.update(plain, { ...args, entropy: true });
+      expectClose(fused.dlogits, dlogits, once.dlogits, { what: "dlogits", scale: updateScale(args).dlogits });
+      const entropyTerm = 0.1 * entropy![0] - 0.2 * entropy![2];
+      expect(Math.abs(fused.metrics.loss - (metrics.loss - entropyTerm))).toBeLessThan(1e-6);
+      expect(fused.metrics.clipFraction).toBe(metrics.clipFraction);
+    });
+
+    it("changes no bit for what an absent row holds", () => {
+      const results = [0, 1, 2].map((junk) => {
+        const { dlogits, metrics } = form.update(ops, { ...withAbsentRow(junk), ...sequences(rows) });
+        expect(dlogits.subarray(0, rows.V).every((d) => d === 0)).toBe(true);
+        return [bits(dlogits), JSON.stringify(metrics)];
+      });
+      expect(results[1]).toEqual(results[0]);
+      expect(results[2]).toEqual(results[0]);
+      expect(results[0][1]).not.toContain("null");
+    });
   });
 
   it("gives a decoding row the bits of its packed position", () => {

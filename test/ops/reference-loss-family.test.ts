@@ -147,6 +147,55 @@ describe("policyLoss.gmpo", () => {
   });
 });
 
+describe("policyLoss.vespo", () => {
+  const settings = { kPositive: 2, lambdaPositive: 3, kNegative: 1, lambdaNegative: 0.5 };
+
+  it("weights −A · logprob by φ of the product of the sequence's ratios", () => {
+    // ratios 2 and 1: W = 2, φ = e³ 2² e⁻⁶ and e^½ 2 e⁻¹; ratio ½ alone: φ = e^½ ½ e^(−¼)
+    const args = targets([0.25, 0.5, 0.5], [0.5, 0.5, 0.25], [1, 0, 0, -1, 0, -1]);
+    const [up, down, alone] = [4 * Math.exp(-3), 2 * Math.exp(-0.5), 0.5 * Math.exp(0.25)];
+    const result = ops.policyLoss.vespo({ ...args, ...settings, sequenceOffsets: Int32Array.of(0, 2, 3) });
+    expectLoss(result, up * Math.LN2 - down * Math.LN2 - alone * 2 * Math.LN2, [-up, down, alone]);
+  });
+
+  it("adds the log weights of a correction, and holds single ratios and the product", () => {
+    const args = targets([0.125, 0.5], [0.5, 0.5], [1, 0, 1, 0]);
+    const sequenceOffsets = Int32Array.of(0, 2);
+    const phi = (w: number) => Math.exp(3 + 2 * w - 3 * Math.exp(w));
+    const slope = (options: object) =>
+      ops.policyLoss.vespo({ ...args, ...settings, sequenceOffsets, ...options }).dlogprobs[1];
+    expect(slope({ logWeights: Float64Array.of(-Math.LN2) })).toBeCloseTo(-phi(Math.LN2), 12);
+    expect(slope({ tokenLogRatioMax: 0.5 })).toBeCloseTo(-phi(0.5), 12);
+    expect(slope({ logWeightMax: 0.25 })).toBeCloseTo(-phi(0.25), 12);
+    expect(slope({ logWeights: Float64Array.of(-9), logWeightMin: -1 })).toBeCloseTo(-phi(-1), 12);
+  });
+
+  it("is reinforce where the policy has not moved", () => {
+    const args = targets([0.5, 0.25], [0.5, 0.25], [3, 0, 0, -2]);
+    const result = ops.policyLoss.vespo({ ...args, ...settings, sequenceOffsets: Int32Array.of(0, 2) });
+    const plain = ops.policyLoss.reinforce(args);
+    expectLoss(result, plain.metrics.loss, Array.from(plain.dlogprobs));
+  });
+
+  it("has the slope of −φ A logprob, φ held constant, and of its KL term", () => {
+    const args = familyArguments(40, { kl: { estimator: "k3", coefficient: 0.1 } });
+    const logprobs = Float64Array.from(args.logprobs);
+    const { dlogprobs } = ops.policyLoss.vespo({ ...args, ...settings, logprobs });
+    const phi = new Float64Array(40);
+    const still = ops.policyLoss.vespo({ ...args, ...settings, kl: { estimator: "k3", coefficient: 0 }, logprobs });
+    const unit = ops.policyLoss.reinforce({ ...args, kl: { estimator: "k3", coefficient: 0 }, logprobs });
+    unit.dlogprobs.forEach((slope, n) => (phi[n] = slope === 0 ? 1 : still.dlogprobs[n] / slope));
+    const multipliers = multiply(phi, args.multipliers);
+    const loss = () => ops.policyLoss.reinforce({ ...args, multipliers, logprobs }).metrics.loss;
+    const present = Float64Array.from(args.weights, (weight, n) => (weight === 0 ? 0 : logprobs[n]));
+    const shifted = () => {
+      present.forEach((value, n) => (logprobs[n] = args.weights[n] === 0 ? logprobs[n] : value));
+      return loss();
+    };
+    expectGradient(dlogprobs, shifted, present, "dlogprobs");
+  });
+});
+
 describe("policyLoss.gspoToken", () => {
   it("has the value of the sequence ratio and the token's own slope", () => {
     // log ratios ln 4, 0: the ratio is 2; A = 1 and −1

@@ -97,11 +97,9 @@ export function lossPlans(): Pick<
 }
 
 function scatterByOffsets(check: Check, args: ScatterByOffsetsArguments, S: number): Call<Float32Array> {
-  const last = args.stepOffsets[S] ?? 0;
+  const last = check.ints("stepOffsets", "[S + 1]", args.stepOffsets, S + 1)[S];
   const N = args.targets === undefined ? Math.max(last, 0) : check.integer("targets", args.targets, 0, 2 ** 31 - 1);
   const stepOffsets = check.spans("stepOffsets", "[S + 1]", args.stepOffsets, N);
-  if (stepOffsets.length !== S + 1)
-    check.fail(`stepOffsets [S + 1] to be of length ${S + 1}`, `a length of ${stepOffsets.length}`);
   const advantages = check.output("advantages", "[N, 2]", args.advantages, 2 * N);
   const fields = { N, S, stepCredits: args.stepCredits, stepOffsets, advantages };
   return call("scatter_advantages_by_offsets", fields, () => advantages);

@@ -104,7 +104,7 @@ export function weighted(
     }
   }
   sums.add({
-    loss: times(weight, loss, round),
+    loss: weight * loss,
     count: 1,
     clipped: flags.clipped ? 1 : 0,
     clippedLow: flags.low ? 1 : 0,

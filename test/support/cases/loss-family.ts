@@ -1,4 +1,11 @@
-import type { Ops, PolicyLossResult, ReinforceArguments, ValueLossArguments } from "../../../src/ops/ops.ts";
+import type {
+  Ops,
+  PolicyLossResult,
+  PolicyUpdateArguments,
+  PolicyUpdateResult,
+  ReinforceArguments,
+  ValueLossArguments,
+} from "../../../src/ops/ops.ts";
 import { randomArrays } from "../arrays.ts";
 import type { LossArguments } from "./loss.ts";
 import { lossArguments, lossScale } from "./loss.ts";
@@ -8,40 +15,69 @@ import { metricOutcome } from "./op-case.ts";
 /** Targets in sequences; an op with one ratio per target does not look at the offsets. */
 export type FamilyArguments = LossArguments & { readonly sequenceOffsets: Int32Array };
 
+type FormArguments = ReinforceArguments & { readonly sequenceOffsets: Int32Array };
+
 /** One form of the policy loss with settings of its own. */
 export interface LossForm {
-  readonly op: Exclude<keyof Ops["policyLoss"], "clip" | "sequenceClip">;
+  readonly op: keyof Ops["policyLoss"];
   readonly name: string;
   readonly perSequence: boolean;
-  run(ops: Ops, args: ReinforceArguments & { readonly sequenceOffsets: Int32Array }): PolicyLossResult;
+  run(ops: Ops, args: FormArguments): PolicyLossResult;
+  /** the same form fused with the logits */
+  update(ops: Ops, args: PolicyUpdateArguments<FormArguments>): PolicyUpdateResult;
 }
 
+const clipped = { epsLow: 0.2, epsHigh: 0.28 };
 const tight = { epsLow: 0.03, epsHigh: 0.04 };
 const moves = { epsLow: 0.02, epsHigh: 0.04 };
+const divergence = { epsLow: 0.004, epsHigh: 0.01 };
+const unbounded = { epsLow: Infinity, epsHigh: Infinity };
+const vespo = { kPositive: 2, lambdaPositive: 3, kNegative: 3, lambdaNegative: 2 };
 
-export const lossForms: readonly LossForm[] = [
-  form("gspoToken", "plain", true, (ops, args) => ops.policyLoss.gspoToken({ ...args, ...tight })),
-  form("gspoToken", "a bounded mean and a dual clip", true, (ops, args) =>
-    ops.policyLoss.gspoToken({ ...args, ...tight, dualClip: 1.015625, sequenceLogRatioMax: 0.03125 }),
-  ),
-  form("cispo", "an upper bound", false, (ops, args) => ops.policyLoss.cispo({ ...args, ratioMax: 1.25 })),
-  form("cispo", "both bounds", false, (ops, args) => ops.policyLoss.cispo({ ...args, ratioMin: 0.75, ratioMax: 1.5 })),
-  form("cispo", "no bound", false, (ops, args) => ops.policyLoss.cispo({ ...args, ratioMax: Infinity })),
-  form("sapo", "soft", false, (ops, args) => ops.policyLoss.sapo({ ...args, tauPositive: 1, tauNegative: 1.05 })),
-  form("sapo", "sharp", false, (ops, args) => ops.policyLoss.sapo({ ...args, tauPositive: 12, tauNegative: 3 })),
-  form("reinforce", "plain", false, (ops, args) => ops.policyLoss.reinforce(args)),
-  form("dppoTv", "plain", false, (ops, args) => ops.policyLoss.dppoTv({ ...args, ...moves })),
-  form("dppoTv", "capped", false, (ops, args) => ops.policyLoss.dppoTv({ ...args, ...moves, ratioCap: 1.125 })),
-  form("dppoKl", "plain", false, (ops, args) => ops.policyLoss.dppoKl({ ...args, epsLow: 0.004, epsHigh: 0.01 })),
-  form("dppoKl", "capped", false, (ops, args) =>
-    ops.policyLoss.dppoKl({ ...args, epsLow: 0.004, epsHigh: 0.01, ratioCap: 1.125 }),
-  ),
-  form("gmpo", "plain", true, (ops, args) => ops.policyLoss.gmpo({ ...args, epsLow: 0.2, epsHigh: 0.3 })),
-  form("gmpo", "unbounded", true, (ops, args) => ops.policyLoss.gmpo({ ...args, epsLow: Infinity, epsHigh: Infinity })),
+/** The clipped forms, whose cases are in `loss.ts`. */
+export const clipForms: readonly LossForm[] = [
+  form("clip", "plain", false, clipped),
+  form("sequenceClip", "plain", true, tight),
 ];
 
-function form(op: LossForm["op"], name: string, perSequence: boolean, run: LossForm["run"]): LossForm {
-  return { op, name, perSequence, run };
+export const lossForms: readonly LossForm[] = [
+  form("gspoToken", "plain", true, tight),
+  form("gspoToken", "a bounded mean and a dual clip", true, {
+    ...tight,
+    dualClip: 1.015625,
+    sequenceLogRatioMax: 0.03125,
+  }),
+  form("cispo", "an upper bound", false, { ratioMax: 1.25 }),
+  form("cispo", "both bounds", false, { ratioMin: 0.75, ratioMax: 1.5 }),
+  form("cispo", "no bound", false, { ratioMax: Infinity }),
+  form("sapo", "soft", false, { tauPositive: 1, tauNegative: 1.05 }),
+  form("sapo", "sharp", false, { tauPositive: 12, tauNegative: 3 }),
+  form("reinforce", "plain", false, {}),
+  form("dppoTv", "plain", false, moves),
+  form("dppoTv", "capped", false, { ...moves, ratioCap: 1.125 }),
+  form("dppoKl", "plain", false, divergence),
+  form("dppoKl", "capped", false, { ...divergence, ratioCap: 1.125 }),
+  form("gmpo", "plain", true, { epsLow: 0.2, epsHigh: 0.3 }),
+  form("gmpo", "unbounded", true, unbounded),
+  form("vespo", "plain", true, vespo),
+  form("vespo", "bounded", true, { ...vespo, tokenLogRatioMax: 0.25, logWeightMin: -0.5, logWeightMax: 0.25 }),
+];
+
+function form<Op extends LossForm["op"]>(
+  op: Op,
+  name: string,
+  perSequence: boolean,
+  settings: Omit<Parameters<Ops["policyLoss"][Op]>[0], keyof FormArguments>,
+): LossForm {
+  type Loss = (args: FormArguments) => PolicyLossResult;
+  type Update = (args: PolicyUpdateArguments<FormArguments>) => PolicyUpdateResult;
+  return {
+    op,
+    name,
+    perSequence,
+    run: (ops, args) => (ops.policyLoss[op] as Loss)({ ...args, ...settings }),
+    update: (ops, args) => (ops.policyUpdate[op] as unknown as Update)({ ...args, ...settings }),
+  };
 }
 
 /** Settings that every form has. */

@@ -111,12 +111,34 @@ function scatterCases(): OpCase[] {
     [1, 1],
     [100, 7],
     [5000, 400],
+    [150000, 90],
   ].flatMap(([N, S]): OpCase[] => {
     const draw = randomArrays(N + S);
     const stepOf = draw.integers(N, S + 1).map((s) => s - 1);
     const stepCredits = draw.normals(2 * S);
     const dadvantages = draw.normals(2 * N);
+    // Some targets before the first step and after the last, and steps without a target.
+    const stepOffsets = draw.integers(S + 1, N + 1).sort();
     return [
+      {
+        op: "scatterAdvantages",
+        name: `by offsets, N = ${N}, S = ${S}`,
+        run: (ops, make) => ({
+          advantages: ops.scatterAdvantages({
+            stepCredits,
+            stepOffsets,
+            targets: N,
+            advantages: make.filled(2 * N),
+          }),
+        }),
+      },
+      {
+        op: "scatterAdvantagesBackward",
+        name: `by offsets, N = ${N}, S = ${S}`,
+        run: (ops, make) => ({
+          dstepCredits: ops.scatterAdvantagesBackward({ dadvantages, stepOffsets, dstepCredits: make.filled(2 * S) }),
+        }),
+      },
       {
         op: "scatterAdvantages",
         name: `N = ${N}, S = ${S}`,

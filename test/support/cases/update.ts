@@ -1,8 +1,10 @@
-import type { PolicyUpdateArguments } from "../../../src/ops/ops.ts";
+import type { PolicyUpdateArguments, PolicyUpdateResult } from "../../../src/ops/ops.ts";
 import { reference } from "../../../src/ops/reference.ts";
 import { randomArrays } from "../arrays.ts";
 import { clipVariants, lossArguments, lossScale } from "./loss.ts";
-import type { OpCase } from "./op-case.ts";
+import type { LossForm } from "./loss-family.ts";
+import { lossForms, sharedVariants } from "./loss-family.ts";
+import type { Make, OpCase, Outcome } from "./op-case.ts";
 import { metricOutcome } from "./op-case.ts";
 import type { Rows } from "./rows.ts";
 import { awkwardRows } from "./rows.ts";
@@ -35,23 +37,55 @@ export function updateCases(): OpCase[] {
     ...clipVariants.map(([name, options]) =>
       updateCase(name, updateArguments(some, { ...options, ...entropyWeights(some) })),
     ),
+    ...lossForms.flatMap((each) => [
+      ...usable.map((rows) => formCase(each, rows.name, { ...updateArguments(rows), ...sequences(rows) })),
+      ...sharedVariants.map(([name, options]) =>
+        formCase(each, name, { ...updateArguments(some, { ...options, ...entropyWeights(some) }), ...sequences(some) }),
+      ),
+    ]),
   ];
 }
 
+/** Targets cut into sequences, the last of them empty. */
+export function sequences({ targets }: Pick<Rows, "targets">): { readonly sequenceOffsets: Int32Array } {
+  const N = targets.length;
+  return { sequenceOffsets: Int32Array.of(0, Math.ceil(N / 3), N, N) };
+}
+
+function formCase(
+  form: LossForm,
+  name: string,
+  args: PolicyUpdateArguments & { readonly sequenceOffsets: Int32Array },
+): OpCase {
+  return {
+    op: `policyUpdate.${form.op}`,
+    name: `${form.name}, ${name}`,
+    scale: updateScale(args),
+    run: (ops, make) => updated(args, make, (given) => form.update(ops, given)),
+  };
+}
+
 function updateCase(name: string, args: PolicyUpdateArguments): OpCase {
-  const N = args.targets.length;
-  const T = args.targetOffsets.length - 1;
   return {
     op: "policyUpdate.clip",
     name,
     scale: updateScale(args),
-    run: (ops, make) => {
-      const out = { ratios: make.filled(N), logprobs: make.filled(N), lse: make.filled(T), entropy: make.filled(T) };
-      const gradients = { dlogprobs: make.filled(N), dlogits: make.filled(args.logits.length) };
-      const { metrics } = ops.policyUpdate.clip({ ...args, ...out, ...gradients });
-      return { ...out, ...gradients, ...metricOutcome(metrics) };
-    },
+    run: (ops, make) => updated(args, make, (given) => ops.policyUpdate.clip(given)),
   };
+}
+
+/** Everything that an update writes. */
+function updated<Args extends PolicyUpdateArguments>(
+  args: Args,
+  make: Make,
+  update: (args: Args) => PolicyUpdateResult,
+): Outcome {
+  const N = args.targets.length;
+  const T = args.targetOffsets.length - 1;
+  const out = { ratios: make.filled(N), logprobs: make.filled(N), lse: make.filled(T), entropy: make.filled(T) };
+  const gradients = { dlogprobs: make.filled(N), dlogits: make.filled(args.logits.length) };
+  const { metrics } = update({ ...args, ...out, ...gradients });
+  return { ...out, ...gradients, ...metricOutcome(metrics) };
 }
 
 /** What the fused update rounds its log-probs to shows in all that follows from them. */
