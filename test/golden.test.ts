@@ -116,7 +116,7 @@ describe("a comparison", () => {
   it("is not made where an op, a surrogate, an estimator or an option is unknown", () => {
     const reasons = [
       { ...vector, op: "tea_leaves" },
-      { ...vector, options: { ...vector.options, surrogate: "vespo" } },
+      { ...vector, options: { ...vector.options, surrogate: "entrails" } },
       { ...vector, options: { ...vector.options, aggregation: "median" } },
       { ...vector, options: { ...vector.options, jitter: 0.5 } },
       { ...named("adv_verl_rloo_vec"), options: { estimator: "lottery" } },
@@ -124,7 +124,7 @@ describe("a comparison", () => {
     expect(reasons.map(({ status }) => status)).toEqual(Array(5).fill("unsupported"));
     expect(reasons.map(({ reason }) => reason)).toEqual([
       "tea_leaves",
-      "policy_loss/vespo",
+      "policy_loss/entrails",
       "aggregation/median",
       "policy_loss/option jitter",
       "advantage/lottery",

@@ -263,10 +263,32 @@ function otherMetrics(
     // Means of −log ratio: after its clamp, except for the peer that reports it before.
     approx_kl: vector.peer === "openrlhf" ? k1(input("old_logp"), args.logprobs) : metrics.negLogRatio,
     abs_kl: metrics.absLogRatio,
+    ...present("phi_mean", vector.options["surrogate"] === "vespo" ? meanPhi(loss) : undefined),
     ...present("kl", separateKlMean ?? (args.kl === undefined ? undefined : metrics.kl)),
     ...("entropy" in inputs ? { entropy: dot(overTargets, gather(layout, inputs["entropy"], "entropy")) } : {}),
     ...("rollout_logp" in inputs ? { rollout_kl: k1(input("rollout_logp"), input("old_logp")) } : {}),
   };
+}
+
+/** The mean of φ over sequences: the slope of an advantage of ±1. Nothing where a sequence is empty, which has no target to ask. */
+function meanPhi({ layout, surrogate, precision }: Loss): number | undefined {
+  const { sequenceOffsets, sequences } = layout;
+  const { kl: _kl, multipliers: _multipliers, ...args } = surrogate.args;
+  const { dlogprobs } = surrogate.run(
+    {
+      ...args,
+      advantages: args.advantages.map((A) => (A < 0 ? -1 : 1)),
+      weights: args.weights.map(() => 1),
+      dlogprobs: floats(precision, args.logprobs),
+    },
+    sequenceOffsets,
+  );
+  let sum = 0;
+  for (let b = 0; b < sequences; b++) {
+    if (sequenceOffsets[b] === sequenceOffsets[b + 1]) return undefined;
+    sum += Math.abs(dlogprobs[sequenceOffsets[b]]);
+  }
+  return sum / sequences;
 }
 
 function dot(weights: Float64Array, values: Floats): number {
