@@ -20,6 +20,9 @@ struct BoundOp {
 struct Record {
   alignas(16) char bytes[512] = {};
 };
+#define SC_FITS(op, Args) static_assert(sizeof(Args) <= sizeof(Record), "the arguments of " #op " fit into a record");
+SC_OPS(SC_FITS)
+#undef SC_FITS
 
 // An array of the record, as JavaScript has it.
 struct ArrayArgument {
