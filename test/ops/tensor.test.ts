@@ -43,8 +43,10 @@ describe("a tensor", () => {
     expect(() => allocate([0.5])).toThrow(RangeError);
     expect(() => allocate(3 as never)).toThrow(TypeError);
     expect(() => allocate([1], "f64" as never)).toThrow("Tensor: expected dtype to be f32, bf16 or f16, received f64");
-    expect(() => allocate([2 ** 50])).toThrow("Tensor: expected a shape that fits into memory, received [1125");
     expect(() => allocate([2 ** 40, 2 ** 40])).toThrow(RangeError);
+    expect(() => allocate([2 ** 40, 2 ** 40])).toThrow(
+      "Tensor: expected a shape that fits into memory, received [1099",
+    );
     const before = tensorBytes();
     expect(() => from([1, 2, 3], [2])).toThrow("Tensor: expected a shape of 3 numbers, received [2]");
     expect(tensorBytes()).toBe(before);
