@@ -84,6 +84,21 @@ describe("a tensor", () => {
     await expect(ops.promises.logprobs(args)).rejects.toThrow(RangeError);
   });
 
+  it.each(["f32", "bf16", "f16"] as const)("of %s is an argument itself, as input and as output", async (dtype) => {
+    const rows = { targetOffsets: Int32Array.of(0, 1), targets: Int32Array.of(2) };
+    const logits = from([0, 1, 2, 3], [1, 4], dtype);
+    const dlogits = allocate([1, 4], dtype);
+    const { lse, logprobs } = await ops.promises.logprobs({ ...rows, logits });
+    expect(bitsIn(logprobs)).toBe(bitsIn(ops.logprobs({ ...rows, logits }).logprobs));
+    const args = { ...rows, logits, lse, logprobs, dlogprobs: Float32Array.of(1), dlogits };
+    expect(await ops.promises.logprobsBackward(args)).toBe(dlogits);
+    const later = dlogits.data.slice();
+    expect(later.some((x) => x !== 0)).toBe(true);
+    dlogits.data.fill(0);
+    expect(ops.logprobsBackward(args)).toBe(dlogits);
+    expect(dlogits.data).toEqual(later);
+  });
+
   it("keeps its memory under a running call, although it was disposed of", async () => {
     const bytes = tensorBytes();
     const args = longCall(2000);
