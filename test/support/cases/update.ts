@@ -37,7 +37,7 @@ export function updateCases(): OpCase[] {
     ...clipVariants.map(([name, options]) =>
       updateCase(name, updateArguments(some, { ...options, ...entropyWeights(some) })),
     ),
-    ...lossForms.flatMap((each) => [
+    ...[...lossForms, sequenceClip].flatMap((each) => [
       ...usable.map((rows) => formCase(each, rows.name, { ...updateArguments(rows), ...sequences(rows) })),
       ...sharedVariants.map(([name, options]) =>
         formCase(each, name, { ...updateArguments(some, { ...options, ...entropyWeights(some) }), ...sequences(some) }),
@@ -52,8 +52,17 @@ export function sequences({ targets }: Pick<Rows, "targets">): { readonly sequen
   return { sequenceOffsets: Int32Array.of(0, Math.ceil(N / 3), N, N) };
 }
 
+type UpdateForm = Pick<LossForm, "op" | "name" | "update">;
+
+/** Its loss has cases of its own, beside those of `clip`. */
+const sequenceClip: UpdateForm = {
+  op: "sequenceClip",
+  name: "one ratio per sequence",
+  update: (ops, args) => ops.policyUpdate.sequenceClip(args),
+};
+
 function formCase(
-  form: LossForm,
+  form: UpdateForm,
   name: string,
   args: PolicyUpdateArguments & { readonly sequenceOffsets: Int32Array },
 ): OpCase {
