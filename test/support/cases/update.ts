@@ -58,7 +58,7 @@ type UpdateForm = Pick<LossForm, "op" | "name" | "update">;
 const sequenceClip: UpdateForm = {
   op: "sequenceClip",
   name: "one ratio per sequence",
-  update: (ops, args) => ops.policyUpdate.sequenceClip(args),
+  update: (ops, args) => ops.policyUpdate.sequenceClip({ ...args, epsLow: 0.2, epsHigh: 0.3 }),
 };
 
 function formCase(
