@@ -91,13 +91,7 @@ export class Check {
   }
 
   /** The values, or new ones where they are absent; of the same type as other values, and wrapped like them. */
-  valuesLike<L extends Values>(
-    name: string,
-    shape: string,
-    value: Values | undefined,
-    like: L,
-    length: number,
-  ): Values {
+  valuesLike(name: string, shape: string, value: Values | undefined, like: Values, length: number): Values {
     const dtype = "dtype" in like ? like.dtype : "f32";
     if (value === undefined) {
       const data = dtype === "f32" ? new Float32Array(length) : new Uint16Array(length);
@@ -178,7 +172,10 @@ export class Check {
 
   /** Every element in 0 … count − 1, or equal to `except`. */
   indices(name: string, shape: string, values: Int32Array, count: number, except?: number): void {
-    if (except === undefined) return this.range(name, shape, values, 0, count - 1);
+    if (except === undefined) {
+      this.range(name, shape, values, 0, count - 1);
+      return;
+    }
     const wrong = values.findIndex((value) => (value < 0 || value >= count) && value !== except);
     if (wrong >= 0) {
       this.fail(`${name} ${shape} in 0 … ${count - 1} or ${except}`, `${values[wrong]} at index ${wrong}`);

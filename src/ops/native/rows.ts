@@ -65,9 +65,9 @@ export function rowFields(check: Check, args: LogprobsInputs<Values>): RowFields
 }
 
 /** The gradient of the logits: where it is returned from, and where the kernel writes it. */
-export function dlogitsFields<L extends Values>(
+export function dlogitsFields(
   check: Check,
-  args: { readonly logits: L; readonly dlogits?: Values },
+  args: { readonly logits: Values; readonly dlogits?: Values },
   rows: RowFields,
 ): { readonly dlogits: Values; readonly data: Float32Array | Uint16Array } {
   const dlogits = check.valuesLike("dlogits", "[T, V]", args.dlogits, args.logits, rows.logits.length);
