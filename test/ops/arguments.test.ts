@@ -47,13 +47,15 @@ const cases: readonly {
     name: "an Array where a Float32Array belongs",
     call: () => ops.logprobs({ ...rows, logits: wrong([1, 2, 3, 4, 5, 6]) }),
     error: TypeError,
-    message: "logprobs: expected logits [T, V] to be a Float32Array, or { dtype, data } of bf16, f16 or f32, received an Array of length 6",
+    message:
+      "logprobs: expected logits [T, V] to be a Float32Array, or { dtype, data } of bf16, f16 or f32, received an Array of length 6",
   },
   {
     name: "doubles where floats belong",
     call: () => ops.logprobs({ ...rows, logits: new Float64Array(6) }),
     error: TypeError,
-    message: "logprobs: expected logits [T, V] to be a Float32Array, or { dtype, data } of bf16, f16 or f32, received a Float64Array of length 6",
+    message:
+      "logprobs: expected logits [T, V] to be a Float32Array, or { dtype, data } of bf16, f16 or f32, received a Float64Array of length 6",
   },
   {
     name: "floats where ids belong",
@@ -65,7 +67,8 @@ const cases: readonly {
     name: "nothing",
     call: () => ops.logprobs({ ...rows, logits: wrong(undefined) }),
     error: TypeError,
-    message: "logprobs: expected logits [T, V] to be a Float32Array, or { dtype, data } of bf16, f16 or f32, received undefined",
+    message:
+      "logprobs: expected logits [T, V] to be a Float32Array, or { dtype, data } of bf16, f16 or f32, received undefined",
   },
   {
     name: "logits that are no whole number of rows",
@@ -360,8 +363,7 @@ const cases: readonly {
     name: "step offsets of another number of steps",
     call: () => ops.scatterAdvantages({ stepCredits: new Float32Array(4), stepOffsets: Int32Array.of(0, 3) }),
     error: RangeError,
-    message:
-      "scatterAdvantages: expected stepOffsets [S + 1] to be an Int32Array of length 3, received a",
+    message: "scatterAdvantages: expected stepOffsets [S + 1] to be an Int32Array of length 3, received a",
   },
   {
     name: "a negative exponent",
