@@ -1,0 +1,60 @@
+import { describe, expect, it } from "vitest";
+import { bitsOf, floatsOf } from "../../src/ops/halves.ts";
+import { cpuIsas, openOps } from "../../src/ops/native.ts";
+import type { Typed } from "../../src/ops/ops.ts";
+import { randomArrays } from "../support/arrays.ts";
+
+const every = Uint16Array.from({ length: 2 ** 16 }, (_, bits) => bits);
+const oneEach = (T: number) => Int32Array.from({ length: T + 1 }, (_, t) => t);
+
+describe.each(cpuIsas())("half floats on %s", (isa) => {
+  const ops = openOps("cpu", { isa, blas: false });
+
+  describe.each(["bf16", "f16"] as const)("%s", (dtype) => {
+    it.each([
+      ["in whole vectors", 32, 5],
+      ["at the end of a row", 33, 32],
+      ["alone", 1, 0],
+    ])("every number is widened exactly, %s", (_, V, at) => {
+      // The log-sum-exp of a row with one finite number is that number.
+      const data = new Uint16Array(every.length * V).fill(bitsOf(dtype, Float32Array.of(-Infinity))[0]);
+      every.forEach((bits, t) => (data[t * V + at] = bits));
+      const rows = { targetOffsets: oneEach(every.length), targets: new Int32Array(every.length).fill(at) };
+      const { lse } = ops.logprobs({ ...rows, logits: { dtype, data } });
+      expect(lse).toEqual(floatsOf({ dtype, data: every }).map((x) => x + 0)); // no negative zero
+    });
+
+    it.each([
+      ["in whole vectors", 32, 5],
+      ["at the end of a row", 33, 32],
+    ])("gradients are rounded to nearest even, %s", (_, V, at) => {
+      // Of a target with p = 0 the gradient is the upstream one.
+      const ties = every.map((bits) => bits & 0x7fff).filter((bits) => bits % 7 === 0);
+      const [numbers, above] = [ties, ties.map((bits) => bits + 1)].map((data) => floatsOf({ dtype, data }));
+      const gradients = Float32Array.from([
+        ...numbers.map((x, i) => (x + above[i]) / 2),
+        ...randomArrays(1).normals(2000, 1e-6),
+        ...randomArrays(2).normals(2000, 1e4),
+        65519.99,
+        65520,
+        3.4e38,
+        2 ** -25,
+        1.5 * 2 ** -24,
+      ]).filter(Number.isFinite);
+      const T = gradients.length;
+      const data = new Uint16Array(T * V).fill(bitsOf(dtype, Float32Array.of(-1000))[0]);
+      for (let t = 0; t < T; t++) data[t * V + at - 1] = 0; // p = 1
+      const rows = { logits: { dtype, data } as Typed, targetOffsets: oneEach(T), targets: new Int32Array(T).fill(at) };
+      const dlogits = ops.logprobsBackward({ ...rows, lse: new Float32Array(T), dlogprobs: gradients });
+      const got = Uint16Array.from({ length: T }, (_, t) => dlogits.data[t * V + at]);
+      expect(got).toEqual(bitsOf(dtype, gradients));
+      const others = Uint16Array.from({ length: T }, (_, t) => dlogits.data[t * V + at - 1]);
+      expect(others).toEqual(
+        bitsOf(
+          dtype,
+          gradients.map((g) => -g),
+        ),
+      );
+    });
+  });
+});
