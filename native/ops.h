@@ -118,16 +118,15 @@ struct HeadRows {
 
 // linear_logprobs — logprobs of the logits of a linear head, without ever holding [T, V].
 //
-//   y[t, v] = logit_scale · ( Σ_h hidden[t, h] weight[v, h] + bias[v] ),   then y ← softcap · tanh(y / softcap) if softcap > 0
-//   lse, logprobs, entropy: as logprobs of the logits y
-//
-//   lse, logprobs, entropy   as in logprobs
+//   logits[t, v] = Σ_h hidden[t, h] weight[v, h] + bias[v]
+//   lse, logprobs, entropy   as in logprobs of these logits
 //
 // Traffic    the weight once per 256 rows that have targets. Scratch memory: 256 rows × 4096 columns of logits, 256 rows of
-//            hidden states and a packed piece of the weight, whatever T, V and the threads are.
+//            hidden states, a packed piece of the weight and, of half weights, 4096 rows in f32 (2048 where H > 1024), whatever
+//            T, V and the threads are.
 // Numerics   those of linear and logprobs.
-// Order      columns in slabs of 4096, in order. With the portable product a row's bits depend on that row alone, and without
-//            softcap and logit_scale they are those of linear followed by logprobs; with BLAS on its blocking.
+// Order      columns in slabs of 4096, in order. With the portable product a row's bits depend on that row alone, and are those
+//            of linear followed by logprobs; with BLAS on its blocking.
 struct LinearLogprobsArgs {
   HeadRows head;
   float* lse;
@@ -138,7 +137,7 @@ struct LinearLogprobsArgs {
 // linear_logprobs_backward — gradient of Σ_n dlogprobs[n] · logprobs[n] + Σ_t dentropy[t] · entropy[t]. The logits are
 // computed again, slab by slab.
 //
-//   a[t, v]       = dlogits[t, v] of logprobs_backward · logit_scale · (softcap > 0 ? 1 − (y[t, v] / softcap)² : 1)
+//   a[t, v]       = dlogits[t, v] of logprobs_backward
 //   dhidden[t, h] = Σ_v a[t, v] weight[v, h];   dweight[v, h] += Σ_t a[t, v] hidden[t, h];   dbias[v] += Σ_t a[t, v]
 //
 //   lse            [T]       f32   in

@@ -14,12 +14,13 @@ describe.each(cpuIsas())("linearLogprobs on %s", (isa) => {
     headRows("several slabs", [5, 9000], { bias: noEdit, temperature: 0.7 }),
     headRows("several blocks of rows", [7, 33], { counts: Array.from({ length: 600 }, (_, t) => t % 3) }),
     headRows("a deep product", [600, 70], { bias: noEdit }),
+    headRows("scale and softcap", [5, 5000], { logitScale: 1.3, softcap: 4, temperature: 0.7 }),
   ])("has the bits of linear followed by logprobs: $name", (head) => {
     const T = head.targetOffsets.length - 1;
     const logits = new Float32Array(T * head.V);
     ops.linear({ x: head.hidden, weight: head.weight, rows: T, y: logits, ...(head.bias && { bias: head.bias }) });
-    const { targetOffsets, targets, temperature = 1 } = head;
-    const apart = ops.logprobs({ logits, targetOffsets, targets, temperature, entropy: true });
+    const { hidden: _hidden, weight: _weight, bias: _bias, ...rows } = head;
+    const apart = ops.logprobs({ ...rows, logits, entropy: true });
     const fused = ops.linearLogprobs({ ...head, entropy: true });
     for (const output of ["lse", "logprobs", "entropy"] as const) {
       expect(bits(fused[output] as Float32Array), output).toBe(bits(apart[output] as Float32Array));
