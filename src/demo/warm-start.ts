@@ -2,7 +2,8 @@
 
 import { packSequences, type Batch } from "../batch.ts";
 import { AdamW } from "../optimizer.ts";
-import { normals, TransformerPolicy } from "../policies/transformer.ts";
+import { normals } from "../policies/transformer-start.ts";
+import { TransformerPolicy } from "../policies/transformer.ts";
 import { deriveSeed, Random } from "../random.ts";
 import { supervisedStep } from "../supervised.ts";
 import type { ChainArithmetic } from "../tasks/chain-arithmetic.ts";

@@ -78,14 +78,20 @@ function generate(
       if (token < 0) throw new RangeError(`sample: expected finite logits, received none for request ${row.request}`);
       row.tokens.push(token);
       row.logprobs.push(logprobs[r]);
-      const { maxTokens, stop } = requests[row.request];
+      const { maxTokens, stop, stopSequences } = requests[row.request];
       if (row.tokens.length >= maxTokens || stop?.includes(token) === true) return false;
+      if (stopSequences?.some((sequence) => endsWith(row.tokens, sequence)) === true) return false;
       row.node = decoder.child(row.node, token);
       return true;
     });
   }
   return rows.map(({ tokens, logprobs }) => ({ tokens, logprobs }));
 }
+
+const endsWith = (tokens: readonly number[], sequence: readonly number[]): boolean =>
+  sequence.length > 0 &&
+  sequence.length <= tokens.length &&
+  sequence.every((token, i) => token === tokens[tokens.length - sequence.length + i]);
 
 /** One token per row; rows at the same node share its logits. */
 function sampleRows(

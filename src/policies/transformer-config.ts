@@ -1,6 +1,7 @@
 /** The shape of a Llama-family transformer, and the names and shapes of its tensors: those of Hugging Face checkpoints. */
 
 import type { Shape } from "../parameters.ts";
+import type { RopeScaling } from "./rope.ts";
 
 export interface TransformerConfig {
   /** V */
@@ -25,10 +26,20 @@ export interface TransformerConfig {
   readonly tieEmbeddings?: boolean;
   /** adds a learned vector per absolute position to the embedding; default false */
   readonly positionTable?: boolean;
+  /** how the rotary angles are stretched; default not */
+  readonly ropeScaling?: RopeScaling;
+  /** queries, keys and values have biases (Qwen2); default false */
+  readonly qkvBias?: boolean;
+  /** the output of attention has a bias; default false */
+  readonly outputBias?: boolean;
+  /** the products of the feed-forward part have biases; default false */
+  readonly mlpBias?: boolean;
+  /** queries and keys are normalised per head, before they are rotated (Qwen3); default false */
+  readonly qkNorm?: boolean;
 }
 
 /** With every default in its place. */
-export type ResolvedConfig = Required<TransformerConfig>;
+export type ResolvedConfig = Required<Omit<TransformerConfig, "ropeScaling">> & Pick<TransformerConfig, "ropeScaling">;
 
 export function resolveConfig(config: TransformerConfig): ResolvedConfig {
   const { heads, hidden } = config;
@@ -39,6 +50,10 @@ export function resolveConfig(config: TransformerConfig): ResolvedConfig {
     rmsNormEps: 1e-5,
     tieEmbeddings: false,
     positionTable: false,
+    qkvBias: false,
+    outputBias: false,
+    mlpBias: false,
+    qkNorm: false,
     ...config,
   };
   const sizes = [
@@ -78,18 +93,26 @@ export function shapesOf(config: ResolvedConfig): Shape[] {
   const kvWidth = config.kvHeads * D;
   const shapes: Shape[] = [{ name: embeddingName, shape: [V, H] }];
   if (config.positionTable) shapes.push({ name: positionsName, shape: [config.maxPositions, H] });
+  const linear = (name: string, [rows, columns]: readonly [number, number], bias: boolean): Shape[] => [
+    { name: `${name}.weight`, shape: [rows, columns] },
+    ...(bias ? [{ name: `${name}.bias`, shape: [rows] }] : []),
+  ];
   for (let layer = 0; layer < config.layers; layer++) {
-    const prefix = `model.layers.${layer}`;
+    const of = (name: string): string => `model.layers.${layer}.${name}`;
     shapes.push(
-      { name: `${prefix}.input_layernorm.weight`, shape: [H] },
-      { name: `${prefix}.self_attn.q_proj.weight`, shape: [width, H] },
-      { name: `${prefix}.self_attn.k_proj.weight`, shape: [kvWidth, H] },
-      { name: `${prefix}.self_attn.v_proj.weight`, shape: [kvWidth, H] },
-      { name: `${prefix}.self_attn.o_proj.weight`, shape: [H, width] },
-      { name: `${prefix}.post_attention_layernorm.weight`, shape: [H] },
-      { name: `${prefix}.mlp.gate_proj.weight`, shape: [F, H] },
-      { name: `${prefix}.mlp.up_proj.weight`, shape: [F, H] },
-      { name: `${prefix}.mlp.down_proj.weight`, shape: [H, F] },
+      { name: of("input_layernorm.weight"), shape: [H] },
+      ...linear(of("self_attn.q_proj"), [width, H], config.qkvBias),
+      ...linear(of("self_attn.k_proj"), [kvWidth, H], config.qkvBias),
+      ...linear(of("self_attn.v_proj"), [kvWidth, H], config.qkvBias),
+      ...linear(of("self_attn.o_proj"), [H, width], config.outputBias),
+      ...(config.qkNorm ? ["q_norm", "k_norm"] : []).map((norm) => ({
+        name: of(`self_attn.${norm}.weight`),
+        shape: [D],
+      })),
+      { name: of("post_attention_layernorm.weight"), shape: [H] },
+      ...linear(of("mlp.gate_proj"), [F, H], config.mlpBias),
+      ...linear(of("mlp.up_proj"), [F, H], config.mlpBias),
+      ...linear(of("mlp.down_proj"), [H, F], config.mlpBias),
     );
   }
   shapes.push({ name: finalNormName, shape: [H] });

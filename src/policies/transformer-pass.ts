@@ -12,17 +12,26 @@ import type { Parameter } from "../policy.ts";
 import type { ResolvedConfig } from "./transformer-config.ts";
 import type { Workspace } from "./workspace.ts";
 
+/** A product with a weight `[O, I]` and, where the model has one, a bias `[O]`. */
+export interface Projection {
+  readonly weight: Parameter;
+  readonly bias: Parameter | undefined;
+}
+
 /** The parameters of one layer. */
 export interface Block {
   readonly inputNorm: Parameter;
-  readonly q: Parameter;
-  readonly k: Parameter;
-  readonly v: Parameter;
-  readonly o: Parameter;
+  readonly q: Projection;
+  readonly k: Projection;
+  readonly v: Projection;
+  readonly o: Projection;
+  /** `[D]` of models that normalise queries and keys */
+  readonly qNorm: Parameter | undefined;
+  readonly kNorm: Parameter | undefined;
   readonly postNorm: Parameter;
-  readonly gate: Parameter;
-  readonly up: Parameter;
-  readonly down: Parameter;
+  readonly gate: Projection;
+  readonly up: Projection;
+  readonly down: Projection;
 }
 
 /** What a pass reads, and the memory it works in. */
@@ -87,6 +96,11 @@ function keptOf({ config, workspace }: Model, { begin, end, T }: Stretch, layer:
     h1: rows("h1", H),
     q: rows("q", heads * D),
     k: rows("k", kvHeads * D),
+    // Before their norms, where the model has them.
+    rawQ: config.qkNorm ? rows("rawQ", heads * D) : undefined,
+    rawK: config.qkNorm ? rows("rawK", kvHeads * D) : undefined,
+    rrmsQ: config.qkNorm ? rows("rrmsQ", heads) : undefined,
+    rrmsK: config.qkNorm ? rows("rrmsK", kvHeads) : undefined,
     v: rows("v", kvHeads * D),
     lse: rows("lse", heads),
     attended: rows("attended", heads * D),
@@ -153,6 +167,30 @@ export function embedTokens(
   if (positions !== undefined) ops.embed({ table: positions.data, ids: depth, hidden, out, accumulate: true });
 }
 
+/** `y` (+)= the projection of `x`. */
+export function project(
+  ops: Ops,
+  { weight, bias }: Projection,
+  x: Floats,
+  y: Floats,
+  rows: number,
+  accumulate = false,
+): void {
+  ops.linear({ x, weight: weight.data, y, rows, accumulate, ...(bias && { bias: bias.data }) });
+}
+
+/** Normalises every head of `x [rows, heads, D]` into `y`; nothing where the model does not. */
+export function normHeads(
+  { ops, config }: Pick<Model, "ops" | "config">,
+  norm: Parameter | undefined,
+  x: Floats | undefined,
+  y: Floats,
+  rrms: Floats | undefined,
+): void {
+  if (norm === undefined || x === undefined || rrms === undefined) return;
+  ops.rmsNorm({ x, weight: norm.data, eps: config.rmsNormEps, y, rrms });
+}
+
 type Kept = ReturnType<typeof keptOf>;
 
 function forwardLayer(model: Model, stretch: Stretch, block: Block, kept: Kept, next: Floats): void {
@@ -162,20 +200,22 @@ function forwardLayer(model: Model, stretch: Stretch, block: Block, kept: Kept, 
   const rows = stretch.end - stretch.begin;
   const rotary = rotaryOf(model, stretch);
   ops.rmsNorm({ x, weight: block.inputNorm.data, eps, y: h1, rrms: kept.rrms1 });
-  ops.linear({ x: h1, weight: block.q.data, y: q, rows });
-  ops.linear({ x: h1, weight: block.k.data, y: k, rows });
-  ops.linear({ x: h1, weight: block.v.data, y: v, rows });
+  project(ops, block.q, h1, kept.rawQ ?? q, rows);
+  project(ops, block.k, h1, kept.rawK ?? k, rows);
+  project(ops, block.v, h1, v, rows);
+  normHeads(model, block.qNorm, kept.rawQ, q, kept.rrmsQ);
+  normHeads(model, block.kNorm, kept.rawK, k, kept.rrmsK);
   ops.rope({ x: q, heads, ...rotary });
   ops.rope({ x: k, heads: kvHeads, ...rotary });
   ops.treeAttention({ q, k, v, out: attended, lse, ...attentionOf(model, stretch) });
   x2.set(x);
-  ops.linear({ x: attended, weight: block.o.data, y: x2, rows, accumulate: true });
+  project(ops, block.o, attended, x2, rows, true);
   ops.rmsNorm({ x: x2, weight: block.postNorm.data, eps, y: h2, rrms: kept.rrms2 });
-  ops.linear({ x: h2, weight: block.gate.data, y: gate, rows });
-  ops.linear({ x: h2, weight: block.up.data, y: up, rows });
+  project(ops, block.gate, h2, gate, rows);
+  project(ops, block.up, h2, up, rows);
   ops.swiglu({ gate, up, out: act });
   next.set(x2);
-  ops.linear({ x: act, weight: block.down.data, y: next, rows, accumulate: true });
+  project(ops, block.down, act, next, rows, true);
 }
 
 /** Adds the stretch's share of every parameter's gradient for `dlogits [T, V]`. */
@@ -205,8 +245,17 @@ function backwardLayer(model: Model, stretch: Stretch, block: Block, kept: Kept,
   const { x, rrms1, h1, q, k, v, lse, attended, x2, rrms2, h2, gate, up, act } = kept;
   const rows = stretch.end - stretch.begin;
   const rotary = rotaryOf(model, stretch);
-  const through = (input: Floats, { data, grad }: Parameter, dy: Floats, into: Floats, accumulate = false): void =>
-    ops.linearBackward({ x: input, weight: data, dy, rows, dx: into, dweight: grad, accumulate });
+  const through = (input: Floats, { weight, bias }: Projection, dy: Floats, into: Floats, accumulate = false): void =>
+    ops.linearBackward({
+      x: input,
+      weight: weight.data,
+      dy,
+      rows,
+      dx: into,
+      dweight: weight.grad,
+      ...(bias && { dbias: bias.grad }),
+      accumulate,
+    });
   const throughNorm = (input: Floats, rrms: Floats, { data, grad }: Parameter): void =>
     ops.rmsNormBackward({ x: input, weight: data, rrms, dy: dh, dx, dweight: grad, accumulate: true });
 
@@ -236,8 +285,24 @@ function backwardLayer(model: Model, stretch: Stretch, block: Block, kept: Kept,
   });
   ops.ropeBackward({ x: dq, heads, ...rotary });
   ops.ropeBackward({ x: dk, heads: kvHeads, ...rotary });
+  throughHeads(model, block.qNorm, kept.rawQ, kept.rrmsQ, dq);
+  throughHeads(model, block.kNorm, kept.rawK, kept.rrmsK, dk);
   through(h1, block.q, dq, dh);
   through(h1, block.k, dk, dh, true);
   through(h1, block.v, dv, dh, true);
   throughNorm(x, rrms1, block.inputNorm);
+}
+
+/** The gradient of `normHeads`, in place of that of its output. */
+function throughHeads(
+  { ops, workspace }: Model,
+  norm: Parameter | undefined,
+  x: Floats | undefined,
+  rrms: Floats | undefined,
+  dy: Floats,
+): void {
+  if (norm === undefined || x === undefined || rrms === undefined) return;
+  const dx = workspace.take("dHeads", dy.length);
+  ops.rmsNormBackward({ x, weight: norm.data, rrms, dy, dx, dweight: norm.grad });
+  dy.set(dx);
 }

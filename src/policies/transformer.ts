@@ -5,14 +5,25 @@
  * Tensors have the names and layouts of Hugging Face checkpoints.
  */
 
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+
 import type { Batch } from "../batch.ts";
-import type { Floats, Ops } from "../ops/ops.ts";
+import { isThere, readJson, readWeights, writeModel } from "../checkpoint/hugging-face.ts";
+import {
+  parseHuggingFaceConfig,
+  toHuggingFaceConfig,
+  type HuggingFaceConfig,
+} from "../checkpoint/hugging-face-config.ts";
+import type { Dtype, Floats, Ops } from "../ops/ops.ts";
 import { openOps } from "../ops/native.ts";
 import type { Optimizer } from "../optimizer.ts";
 import { Parameters } from "../parameters.ts";
 import type { ForwardPass, Parameter, Policy, PolicySampler, SamplingOptions } from "../policy.ts";
+import { HuggingFaceTokenizer } from "../tokenizers/hugging-face.ts";
+import type { Completion } from "../trajectory/index.ts";
 import { samplerOf } from "./generate.ts";
-import { PrefixCache } from "./prefix-cache.ts";
+import { rotaryFrequencies } from "./rope.ts";
 import {
   embeddingName,
   finalNormName,
@@ -25,112 +36,128 @@ import {
 } from "./transformer-config.ts";
 import {
   backwardStretch,
-  embedTokens,
   forwardStretch,
   stretchesOf,
   stretchLength,
   type Block,
   type Model,
+  type Projection,
 } from "./transformer-pass.ts";
+import { TransformerDecoder } from "./transformer-decoder.ts";
+import { startParameters, type TransformerStart } from "./transformer-start.ts";
 import { Workspace } from "./workspace.ts";
 
-/** Standard normal numbers from a uniform generator, by Box and Muller. */
-export function normals(random: () => number): () => number {
-  let spare: number | undefined;
-  return () => {
-    if (spare !== undefined) {
-      const value = spare;
-      spare = undefined;
-      return value;
-    }
-    const radius = Math.sqrt(-2 * Math.log(1 - random()));
-    const angle = 2 * Math.PI * random();
-    spare = radius * Math.sin(angle);
-    return radius * Math.cos(angle);
-  };
+export type { TransformerConfig } from "./transformer-config.ts";
+export type { TransformerStart } from "./transformer-start.ts";
+
+export interface LoadOptions {
+  /** where the ops run; default cpu */
+  readonly device?: "cpu" | "cuda";
+  /** ops that are open already, instead of a device */
+  readonly ops?: Ops;
+  /** longest sequence; default the config's `max_position_embeddings` */
+  readonly maxPositions?: number;
 }
 
-export type { TransformerConfig } from "./transformer-config.ts";
+export interface SaveOptions {
+  /** stored type of the weights; default f32, which loses nothing */
+  readonly dtype?: Dtype;
+  /** a file does not grow beyond this where a tensor fits; default 5 · 10⁹ */
+  readonly maxFileBytes?: number;
+}
 
-export interface TransformerStart {
-  /** uniform in [0, 1) */
-  readonly random: () => number;
-  /** standard deviation of the embedding; default 0.5 */
-  readonly embedding?: number;
-  /** standard deviation of the head; default 0.1 */
-  readonly head?: number;
-  /** `[maxPositions, H]` start of the position table; default normal with deviation 0.5 */
-  readonly positions?: Float32Array;
+export interface GenerateOptions extends Omit<SamplingOptions, "seed"> {
+  /** of every continuation */
+  readonly maxTokens: number;
+  /** token ids that end one; default the policy's end tokens */
+  readonly stop?: readonly number[];
+  /** runs of tokens that end one, as ids or as texts; they are kept */
+  readonly stopSequences?: readonly (string | readonly number[])[];
+  /** default 0 */
+  readonly seed?: number;
+}
+
+export interface Generation extends Completion {
+  /** where the policy has a tokenizer */
+  readonly text?: string;
+}
+
+/** What log-probs and their gradients need of a batch. */
+export type TargetBatch = Pick<Batch, "tokens" | "depth" | "subtreeEnd" | "targetOffsets" | "targets">;
+
+/** Where a policy was read from. */
+interface Origin {
+  readonly directory: string;
+  readonly described: HuggingFaceConfig;
+  readonly tokenizer: HuggingFaceTokenizer | undefined;
 }
 
 export class TransformerPolicy implements Policy {
   readonly ops: Ops;
   readonly config: ResolvedConfig;
   readonly #parameters: Parameters;
-  readonly #blocks: readonly Block[];
-  readonly #workspace: Workspace;
-  readonly #cosines: Floats;
-  readonly #sines: Floats;
-  readonly #cache: PrefixCache;
-  /** nodes of the cache whose keys, values and hidden states are there */
-  #cached = 0;
-  #computedTokens = 0;
+  readonly #model: Model;
+  readonly #decoder: TransformerDecoder;
   #passes = 0;
+  /** the pass that `logprobs` made last, for the `backward` of the same batch */
+  #measured: { readonly batch: TargetBatch; readonly pass: ForwardPass; readonly lse: Floats } | undefined;
+  #origin: Origin | undefined;
+  #disposed = false;
 
-  /** A policy with all parameters 0; `create` starts one at random. */
+  /** A policy with all parameters 0; `create` starts one at random, `load` reads one. */
   constructor(config: TransformerConfig, ops: Ops = openOps("cpu")) {
     this.ops = ops;
     this.config = resolveConfig(config);
     this.#parameters = new Parameters(ops, shapesOf(this.config));
-    this.#workspace = new Workspace(ops);
-    this.#blocks = Array.from({ length: this.config.layers }, (_, layer) => this.#block(layer));
-    const { kvHeads, headSize, hidden, vocabulary, maxPositions, ropeTheta } = this.config;
-    const half = headSize / 2;
-    this.#cosines = ops.allocate(maxPositions * half);
-    this.#sines = ops.allocate(maxPositions * half);
-    for (let position = 0; position < maxPositions; position++) {
-      for (let i = 0; i < half; i++) {
-        const angle = position * ropeTheta ** (-i / half);
-        this.#cosines[position * half + i] = Math.cos(angle);
-        this.#sines[position * half + i] = Math.sin(angle);
-      }
-    }
-    const kvWidth = kvHeads * headSize;
-    const widths = this.#blocks.flatMap(() => [kvWidth, kvWidth]);
-    this.#cache = new PrefixCache(ops, vocabulary, [...widths, hidden]);
+    this.#model = this.#assemble();
+    this.#decoder = new TransformerDecoder(this.#model);
+  }
+
+  /** A policy started at random. */
+  static create(config: TransformerConfig, start: TransformerStart, ops?: Ops): TransformerPolicy {
+    const policy = new TransformerPolicy(config, ops);
+    startParameters(policy.parameters(), policy.config, start);
+    return policy;
   }
 
   /**
-   * A policy started at random: weights normal with variance 1 / fan-in, those that write to the residual stream divided by
-   * √(2 · layers) besides, norms 1.
+   * Reads a Hugging Face directory of a Llama-family model; `docs/models.md` lists them.
+   * @throws Error that names the file and the field or tensor
    */
-  static create(config: TransformerConfig, start: TransformerStart, ops?: Ops): TransformerPolicy {
-    const policy = new TransformerPolicy(config, ops);
-    const { random, embedding = 0.5, head = 0.1, positions } = start;
-    const normal = normals(random);
-    const residual = 1 / Math.sqrt(2 * policy.config.layers);
-    for (const { name, shape, data } of policy.parameters()) {
-      if (shape.length === 1) {
-        data.fill(1);
-      } else if (name === positionsName && positions !== undefined) {
-        if (positions.length !== data.length) {
-          throw new RangeError(
-            `TransformerPolicy: expected positions [maxPositions, H] of length ${data.length}, received ${positions.length}`,
-          );
-        }
-        data.set(positions);
-      } else {
-        const scale =
-          name === embeddingName || name === positionsName
-            ? embedding
-            : name === headName
-              ? head
-              : 1 / Math.sqrt(shape[1]);
-        const factor = name.endsWith("o_proj.weight") || name.endsWith("down_proj.weight") ? scale * residual : scale;
-        for (let i = 0; i < data.length; i++) data[i] = factor * normal();
-      }
-    }
+  static async load(directory: string, options: LoadOptions = {}): Promise<TransformerPolicy> {
+    const path = join(directory, "config.json");
+    const described = parseHuggingFaceConfig(path, await readJson(path), options.maxPositions);
+    const ops = options.ops ?? openOps(options.device ?? "cpu");
+    const policy = new TransformerPolicy(described.config, ops);
+    await readWeights(directory, policy.parameters(), policy.config.tieEmbeddings ? [headName] : []);
+    const tokenizer = (await isThere(join(directory, "tokenizer.json")))
+      ? await HuggingFaceTokenizer.load(directory)
+      : undefined;
+    policy.#origin = { directory, described, tokenizer };
     return policy;
+  }
+
+  /** Writes a Hugging Face directory, with the tokenizer's files of the one that the policy was read from. */
+  async save(directory: string, options: SaveOptions = {}): Promise<void> {
+    this.#alive("save");
+    const { dtype = "f32" } = options;
+    const config = this.#origin?.described.raw ?? toHuggingFaceConfig(this.config);
+    const named = { f32: "float32", bf16: "bfloat16", f16: "float16" }[dtype];
+    await mkdir(directory, { recursive: true });
+    await writeModel(directory, { ...config, torch_dtype: named }, this.parameters(), {
+      ...options,
+      ...(this.#origin && { companionsOf: this.#origin.directory }),
+    });
+  }
+
+  /** Token ids that end a text, by the config that the policy was read from; none of a fresh one. */
+  get endTokens(): readonly number[] {
+    return this.#origin?.described.eosTokenIds ?? [];
+  }
+
+  /** That of the directory that the policy was read from; undefined where it has none. */
+  get tokenizer(): HuggingFaceTokenizer | undefined {
+    return this.#origin?.tokenizer;
   }
 
   get vocabulary(): number {
@@ -139,7 +166,7 @@ export class TransformerPolicy implements Policy {
 
   /** Tokens that went through the layers while sampling, since the policy was made: shared prefixes count once. */
   get computedTokens(): number {
-    return this.#computedTokens;
+    return this.#decoder.computedTokens;
   }
 
   parameters(): readonly Parameter[] {
@@ -147,18 +174,21 @@ export class TransformerPolicy implements Policy {
   }
 
   clone(): TransformerPolicy {
+    this.#alive("clone");
     const copy = new TransformerPolicy(this.config, this.ops);
     copy.#parameters.data.set(this.#parameters.data);
+    copy.#origin = this.#origin;
     return copy;
   }
 
   /** Call after writing to the parameters' data by hand: forgets what was computed with the old ones. */
   changed(): void {
-    this.#cache.clear();
-    this.#cached = 0;
+    this.#decoder.clear();
+    this.#measured = undefined;
   }
 
   step(optimizer: Optimizer): number {
+    this.#alive("step");
     try {
       return optimizer.step(this.ops, this.#parameters.data, this.#parameters.grad);
     } finally {
@@ -168,24 +198,83 @@ export class TransformerPolicy implements Policy {
     }
   }
 
+  /**
+   * One continuation per prompt; prompts may be of different lengths, those that begin alike are read once.
+   * @param prompts token ids, or texts where the policy has a tokenizer
+   */
+  async generate(
+    prompts: readonly (string | readonly number[])[],
+    options: GenerateOptions,
+  ): Promise<readonly Generation[]> {
+    const { maxTokens, stop = this.endTokens, stopSequences, ...sampling } = options;
+    const requests = prompts.map((prompt) => ({
+      prefix: this.#encoded(prompt),
+      maxTokens,
+      stop,
+      ...(stopSequences && { stopSequences: stopSequences.map((sequence) => this.#encoded(sequence)) }),
+    }));
+    const completions = await this.sampler({ seed: 0, ...sampling }).sample(requests);
+    const { tokenizer } = this;
+    return completions.map((completion) => ({
+      ...completion,
+      ...(tokenizer && { text: tokenizer.decode(completion.tokens) }),
+    }));
+  }
+
   sampler(options: SamplingOptions): PolicySampler {
+    this.#alive("sampler");
     return samplerOf(
       {
         ops: this.ops,
         vocabulary: this.vocabulary,
         maxPositions: this.config.maxPositions,
-        child: (parent, token) => this.#cache.child(parent, token),
-        logits: (nodes) => this.#logitsAt(nodes),
+        child: (parent, token) => this.#decoder.child(parent, token),
+        logits: (nodes) => this.#decoder.logits(nodes),
       },
       options,
     );
   }
 
+  /** Log-probs of a batch's targets under the policy as it is, `[N]` in nats, at temperature 1. */
+  logprobs(batch: TargetBatch): Floats {
+    const pass = this.forward(batch);
+    const { targetOffsets, targets } = batch;
+    const { lse, logprobs } = this.ops.logprobs({ logits: pass.logits, targetOffsets, targets });
+    this.#measured = { batch, pass, lse };
+    return logprobs;
+  }
+
+  /**
+   * Adds the gradient of Σ dlogprobs · logprobs to the parameters' gradients. Right after the `logprobs` of the same batch,
+   * its pass is used; else it is made again.
+   * @param dlogprobs `[N]`
+   */
+  backward(batch: TargetBatch, dlogprobs: Floats): void {
+    if (this.#measured?.batch !== batch) this.logprobs(batch);
+    const measured = this.#measured;
+    if (measured === undefined) throw new Error("TransformerPolicy: expected a pass of the batch, found none");
+    this.#measured = undefined;
+    const { pass, lse } = measured;
+    const { targetOffsets, targets } = batch;
+    const { logits } = pass;
+    this.ops.logprobsBackward({ logits, targetOffsets, targets, lse, dlogprobs, dlogits: logits });
+    pass.backward(logits);
+  }
+
+  /** Lets go of the weights and of all that was computed with them; the policy cannot be used any more. */
+  dispose(): void {
+    this.#disposed = true;
+    this.changed();
+    this.#model.workspace.clear();
+  }
+
   forward(batch: Pick<Batch, "tokens" | "depth" | "subtreeEnd">): ForwardPass {
+    this.#alive("forward");
+    this.#measured = undefined;
     this.#checkDepth(batch.depth);
-    const model = this.#model();
+    const model = this.#model;
     const stretches = stretchesOf(batch, stretchLength(this.config));
-    const logits = this.#workspace.take("logits", batch.tokens.length * this.vocabulary);
+    const logits = model.workspace.take("logits", batch.tokens.length * this.vocabulary);
     for (const stretch of stretches) forwardStretch(model, stretch, logits);
 
     const pass = ++this.#passes;
@@ -200,38 +289,73 @@ export class TransformerPolicy implements Policy {
     return { logits, backward };
   }
 
-  #model(): Model {
+  #alive(method: string): void {
+    if (this.#disposed) throw new Error(`TransformerPolicy: expected ${method} before dispose, received it after`);
+  }
+
+  #encoded(prompt: string | readonly number[]): readonly number[] {
+    if (typeof prompt !== "string") return prompt;
+    const { tokenizer } = this;
+    if (tokenizer === undefined) {
+      throw new TypeError("TransformerPolicy: expected token ids, as there is no tokenizer, received a text");
+    }
+    return tokenizer.encode(prompt);
+  }
+
+  #assemble(): Model {
+    const { layers, positionTable, tieEmbeddings } = this.config;
+    const [cosines, sines] = this.#rotary();
     return {
       ops: this.ops,
       config: this.config,
       embedding: this.#parameters.get(embeddingName),
-      positions: this.config.positionTable ? this.#parameters.get(positionsName) : undefined,
-      blocks: this.#blocks,
+      positions: positionTable ? this.#parameters.get(positionsName) : undefined,
+      blocks: Array.from({ length: layers }, (_, layer) => this.#block(layer)),
       norm: this.#parameters.get(finalNormName),
-      head: this.#head(),
-      cosines: this.#cosines,
-      sines: this.#sines,
-      workspace: this.#workspace,
+      head: this.#parameters.get(tieEmbeddings ? embeddingName : headName),
+      cosines,
+      sines,
+      workspace: new Workspace(this.ops),
     };
   }
 
   #block(layer: number): Block {
-    const of = (name: string): Parameter => this.#parameters.get(`model.layers.${layer}.${name}.weight`);
+    const { qkvBias, outputBias, mlpBias, qkNorm } = this.config;
+    const of = (name: string): Parameter => this.#parameters.get(`model.layers.${layer}.${name}`);
+    const projection = (name: string, bias: boolean): Projection => ({
+      weight: of(`${name}.weight`),
+      bias: bias ? of(`${name}.bias`) : undefined,
+    });
     return {
-      inputNorm: of("input_layernorm"),
-      q: of("self_attn.q_proj"),
-      k: of("self_attn.k_proj"),
-      v: of("self_attn.v_proj"),
-      o: of("self_attn.o_proj"),
-      postNorm: of("post_attention_layernorm"),
-      gate: of("mlp.gate_proj"),
-      up: of("mlp.up_proj"),
-      down: of("mlp.down_proj"),
+      inputNorm: of("input_layernorm.weight"),
+      q: projection("self_attn.q_proj", qkvBias),
+      k: projection("self_attn.k_proj", qkvBias),
+      v: projection("self_attn.v_proj", qkvBias),
+      o: projection("self_attn.o_proj", outputBias),
+      qNorm: qkNorm ? of("self_attn.q_norm.weight") : undefined,
+      kNorm: qkNorm ? of("self_attn.k_norm.weight") : undefined,
+      postNorm: of("post_attention_layernorm.weight"),
+      gate: projection("mlp.gate_proj", mlpBias),
+      up: projection("mlp.up_proj", mlpBias),
+      down: projection("mlp.down_proj", mlpBias),
     };
   }
 
-  #head(): Parameter {
-    return this.#parameters.get(this.config.tieEmbeddings ? embeddingName : headName);
+  /** Cosines and sines `[maxPositions, D / 2]` of the rotary angles. */
+  #rotary(): readonly [cosines: Floats, sines: Floats] {
+    const { headSize, maxPositions, ropeTheta, ropeScaling } = this.config;
+    const rope = { headSize, theta: ropeTheta, positions: maxPositions, ...(ropeScaling && { scaling: ropeScaling }) };
+    const { frequencies, amplitude } = rotaryFrequencies(rope);
+    const half = headSize / 2;
+    const cosines = this.ops.allocate(maxPositions * half);
+    const sines = this.ops.allocate(maxPositions * half);
+    for (let position = 0; position < maxPositions; position++) {
+      for (let i = 0; i < half; i++) {
+        cosines[position * half + i] = amplitude * Math.cos(position * frequencies[i]);
+        sines[position * half + i] = amplitude * Math.sin(position * frequencies[i]);
+      }
+    }
+    return [cosines, sines];
   }
 
   #checkDepth(depth: Int32Array): void {
@@ -242,69 +366,5 @@ export class TransformerPolicy implements Policy {
         );
       }
     }
-  }
-
-  #logitsAt(nodes: Int32Array): Floats {
-    if (this.#cached < this.#cache.length) this.#computeFrom(this.#cached);
-    const { hidden, layers, vocabulary } = this.config;
-    const normed = this.#workspace.take("decode.normed", nodes.length * hidden);
-    this.ops.embed({ table: this.#cache.store(2 * layers), ids: nodes, hidden, out: normed });
-    const logits = this.#workspace.take("decode.logits", nodes.length * vocabulary);
-    this.ops.linear({ x: normed, weight: this.#head().data, y: logits, rows: nodes.length });
-    return logits;
-  }
-
-  /** Reads the nodes that were added since the last call: their keys and values go straight into the cache. */
-  #computeFrom(from: number): void {
-    const { ops } = this;
-    const cache = this.#cache;
-    const to = cache.length;
-    const R = to - from;
-    const { hidden: H, intermediate: F, heads, headSize: D, kvHeads, layers, rmsNormEps: eps } = this.config;
-    const width = heads * D;
-    const take = (name: string, length: number): Floats => this.#workspace.take(`decode.${name}`, length);
-    const depth = cache.depths(from, to);
-    const paths = cache.paths(from, to);
-    const rotary = { depth, headSize: D, cosines: this.#cosines, sines: this.#sines };
-
-    const x = take("x", R * H);
-    const h = take("h", R * H);
-    const rrms = take("rrms", R);
-    const q = take("q", R * width);
-    const attended = take("attended", R * width);
-    const gate = take("gate", R * F);
-    const up = take("up", R * F);
-    embedTokens(this.#model(), cache.tokens(from, to), depth, x);
-    this.#blocks.forEach((block, layer) => {
-      const k = cache.slice(2 * layer, from, to);
-      const v = cache.slice(2 * layer + 1, from, to);
-      ops.rmsNorm({ x, weight: block.inputNorm.data, eps, y: h, rrms });
-      ops.linear({ x: h, weight: block.q.data, y: q, rows: R });
-      ops.linear({ x: h, weight: block.k.data, y: k, rows: R });
-      ops.linear({ x: h, weight: block.v.data, y: v, rows: R });
-      ops.rope({ x: q, heads, ...rotary });
-      ops.rope({ x: k, heads: kvHeads, ...rotary });
-      ops.decodeAttention({
-        q,
-        keys: cache.store(2 * layer),
-        values: cache.store(2 * layer + 1),
-        out: attended,
-        heads,
-        kvHeads,
-        headSize: D,
-        scale: 1 / Math.sqrt(D),
-        ...paths,
-      });
-      ops.linear({ x: attended, weight: block.o.data, y: x, rows: R, accumulate: true });
-      ops.rmsNorm({ x, weight: block.postNorm.data, eps, y: h, rrms });
-      ops.linear({ x: h, weight: block.gate.data, y: gate, rows: R });
-      ops.linear({ x: h, weight: block.up.data, y: up, rows: R });
-      ops.swiglu({ gate, up, out: gate });
-      ops.linear({ x: gate, weight: block.down.data, y: x, rows: R, accumulate: true });
-    });
-    const norm = this.#parameters.get(finalNormName);
-    ops.rmsNorm({ x, weight: norm.data, eps, y: cache.slice(2 * layers, from, to), rrms });
-    this.#cached = to;
-    this.#computedTokens += R;
   }
 }

@@ -18,4 +18,9 @@ export class Workspace {
     }
     return array.subarray(0, length);
   }
+
+  /** Lets go of all arrays. */
+  clear(): void {
+    this.#arrays.clear();
+  }
 }

@@ -20,6 +20,8 @@ export interface SampleRequest {
   readonly maxTokens: number;
   /** token ids that end a continuation; the one that ended it is kept */
   readonly stop?: readonly number[];
+  /** runs of token ids that end a continuation; the one that ended it is kept */
+  readonly stopSequences?: readonly (readonly number[])[];
 }
 
 export interface Completion {

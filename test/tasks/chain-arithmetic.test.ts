@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { normals } from "../../src/policies/transformer.ts";
+import { normals } from "../../src/policies/transformer-start.ts";
 import { chainArithmetic } from "../../src/tasks/chain-arithmetic.ts";
 import type { Problem } from "../../src/trajectory/index.ts";
 import { random } from "../support/random.ts";
