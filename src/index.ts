@@ -12,7 +12,16 @@ export type { ForwardPass, Parameter, Policy, PolicySampler, SamplingOptions } f
 export { TablePolicy } from "./policies/table.ts";
 export type { TableOptions } from "./policies/table.ts";
 export { TransformerPolicy } from "./policies/transformer.ts";
-export type { TransformerConfig, TransformerStart } from "./policies/transformer.ts";
+export type {
+  GenerateOptions,
+  Generation,
+  LoadOptions,
+  SaveOptions,
+  TargetBatch,
+  TransformerConfig,
+  TransformerStart,
+} from "./policies/transformer.ts";
+export type { RopeScaling } from "./policies/rope.ts";
 export { AdamW } from "./optimizer.ts";
 export type { AdamWOptions, AdamWState, Optimizer } from "./optimizer.ts";
 export { measureLogprobs, update } from "./update.ts";
