@@ -25,7 +25,7 @@ export async function environment(peers: boolean, args: readonly string[]): Prom
     node: process.versions.node,
     commit: commit(),
     date: new Date().toISOString(),
-    command: ["npm run bench", ...(args.length > 0 ? ["--", ...args] : [])].join(" "),
+    command: commandOf(args),
     peers: Object.fromEntries(found),
   };
 }
@@ -37,4 +37,10 @@ function commit(): string {
     if (error instanceof Error) return `unknown: ${error.message.split("\n")[0]}`;
     throw error;
   }
+}
+
+/** Without where the record went, which is nobody's business and changes nothing. */
+export function commandOf(args: readonly string[]): string {
+  const kept = args.filter((arg, i) => !/^--json(=|$)/.test(arg) && args[i - 1] !== "--json");
+  return ["npm run bench", ...(kept.length > 0 ? ["--", ...kept] : [])].join(" ");
 }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { commandOf } from "../bench/environment.ts";
 import { kebab } from "../bench/harness.ts";
 import { logprobsModel, varint } from "../bench/peers/onnx-model.ts";
 import { allSubjects } from "../bench/subjects.ts";
@@ -19,6 +20,15 @@ describe("the subjects of the bench", () => {
     });
     const timed = new Set(names.map((name) => name.split("/")[0]));
     expect(ops.filter((op) => !timed.has(kebab(op)))).toEqual([]);
+  });
+});
+
+describe("the command in a record", () => {
+  it("is what was asked for, without where the record went", () => {
+    expect(commandOf([])).toBe("npm run bench");
+    expect(commandOf(["--json", "a.json"])).toBe("npm run bench");
+    expect(commandOf(["adamw", "--json", "a.json", "--threads", "1,2"])).toBe("npm run bench -- adamw --threads 1,2");
+    expect(commandOf(["--json=a.json", "--no-peers"])).toBe("npm run bench -- --no-peers");
   });
 });
 
