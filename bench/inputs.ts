@@ -1,5 +1,6 @@
 /** Seeded inputs of any size, fast: a block of random numbers, repeated. */
 
+import { bitsOf } from "../src/ops/halves.ts";
 import { randomArrays } from "../test/support/arrays.ts";
 
 /** Odd, so that no row of a matrix repeats the one before it. */
@@ -9,6 +10,14 @@ const block = 65_537;
 export function normals(seed: number, count: number, scale = 1): Float32Array {
   const drawn = randomArrays(seed).normals(Math.min(count, block), scale);
   const all = new Float32Array(count);
+  for (let start = 0; start < count; start += drawn.length) all.set(drawn.subarray(0, count - start), start);
+  return all;
+}
+
+/** The same as the bits of bf16. */
+export function bf16Normals(seed: number, count: number, scale = 1): Uint16Array {
+  const drawn = bitsOf("bf16", normals(seed, Math.min(count, block), scale));
+  const all = new Uint16Array(count);
   for (let start = 0; start < count; start += drawn.length) all.set(drawn.subarray(0, count - start), start);
   return all;
 }

@@ -1,5 +1,6 @@
-/** policyUpdate.clip: logits to dlogits, beside them and over them. */
+/** policyUpdate: logits to dlogits; of the token clip beside them and over them, of every other form once. */
 
+import { clipForms, familyArguments, lossForms, type LossForm } from "../test/support/cases/loss-family.ts";
 import type { Work } from "./harness.ts";
 import { subjects } from "./harness.ts";
 import { evenOffsets, integers, normals } from "./inputs.ts";
@@ -47,4 +48,37 @@ function update(inPlace: boolean): Work<Head> {
   };
 }
 
-export const policyUpdateBench = [...subjects(update(false)), ...subjects(update(true))];
+/** The first variant of each form but the token clip: its plain one. */
+const otherForms = [...clipForms, ...lossForms].filter(
+  ({ op }, i, all) => op !== "clip" && all.findIndex((form) => form.op === op) === i,
+);
+
+/** A target per row; the family's targets, of which some are absent, have their log-probs from the logits. */
+const fusedForm = ({ op, update: run }: LossForm): Work<Head> => ({
+  op: `policyUpdate.${op}`,
+  sizes: heads.slice(-1),
+  reduced: { name: "reduced", rows: 9, vocabulary: 1031 },
+  shape: ({ rows, vocabulary }) => `[${rows}, ${vocabulary}]`,
+  cost: ({ rows, vocabulary }) => ({
+    readBytes: 4 * rows * vocabulary,
+    writtenBytes: 4 * rows * vocabulary,
+    flops: 0,
+  }),
+  build({ rows, vocabulary }, make) {
+    const { logprobs: _measured, ...targets } = familyArguments(rows);
+    const args = {
+      ...targets,
+      logits: normals(1, rows * vocabulary, 2),
+      targetOffsets: evenOffsets(rows, 1),
+      targets: integers(2, rows, vocabulary),
+      dlogits: make.filled(rows * vocabulary),
+    };
+    return { run: (ops) => run(ops, args), outcome: () => ({ dlogits: args.dlogits }) };
+  },
+});
+
+export const policyUpdateBench = [
+  ...subjects(update(false)),
+  ...subjects(update(true)),
+  ...otherForms.flatMap((form) => subjects(fusedForm(form))),
+];

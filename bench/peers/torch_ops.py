@@ -39,6 +39,17 @@ def logprobs(rows, vocabulary):
     return run
 
 
+def logprobs_bf16(rows, vocabulary):
+    logits, targets = head_inputs(rows, vocabulary)
+    logits = logits.bfloat16()
+
+    def run():
+        with torch.no_grad():
+            return gather_logprobs(logits, targets)
+
+    return run
+
+
 def logprobs_backward(rows, vocabulary):
     """Of the backward alone: the graph is built outside of the time."""
     logits, targets = head_inputs(rows, vocabulary)
@@ -234,7 +245,7 @@ def train_step(sequences, length, **policy):
 SUBJECTS = {
     function.__name__: function
     for function in (
-        logprobs, logprobs_backward, policy_update, policy_loss, scatter_advantages, adamw, grad_norm, linear,
+        logprobs, logprobs_bf16, logprobs_backward, policy_update, policy_loss, scatter_advantages, adamw, grad_norm, linear,
         linear_backward, norm, rope, swiglu, embed, tree_attention, tree_attention_backward, sample, train_step,
     )
 }  # fmt: skip
