@@ -27,6 +27,7 @@
 
 typedef float VecF __attribute__((vector_size(SC_VECTOR_BYTES)));
 typedef int32_t VecI __attribute__((vector_size(SC_VECTOR_BYTES)));
+typedef uint32_t VecU __attribute__((vector_size(SC_VECTOR_BYTES)));
 
 enum : int64_t { kLanes = SC_VECTOR_BYTES / 4 };
 
@@ -145,7 +146,7 @@ static inline VecF exp_of_shifted(VecF x) {
   const __mmask16 present = _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(-86.5f), _CMP_NLT_UQ);
   return (VecF)_mm512_maskz_scalef_ps(present, (__m512)y, (__m512)n);
 #else
-  const VecI power = (((VecI)shifted << 23) + splat_int(127 << 23));
+  const VecU power = ((VecU)shifted << 23) + (VecU)splat_int(127 << 23);  // wraps in the lanes that are taken out
   return x < splat(-86.5f) ? VecF{} : y * (VecF)power;
 #endif
 }

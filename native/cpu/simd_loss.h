@@ -189,8 +189,8 @@ static inline Exponential exponential(VecF x) {
 // ln x of a normal x > 0, to 2 ulps or so: x = 2^k m with √½ ≤ m < √2, a polynomial of degree 9 in m − 1. NaN where x is not
 // positive.
 static inline VecF log(VecF x) {
-  const VecI k = ((VecI)x - splat_int(0x3f3504f3)) >> 23;
-  const VecF f = (VecF)((VecI)x - (k << 23)) - splat(1.0f);
+  const VecI k = (VecI)((VecU)x - (VecU)splat_int(0x3f3504f3)) >> 23;  // wraps where x is not positive
+  const VecF f = (VecF)((VecU)x - ((VecU)k << 23)) - splat(1.0f);
   const VecF n = __builtin_convertvector(k, VecF);
   const VecF square = f * f;
   VecF y = splat(7.0376836292e-2f);
