@@ -69,8 +69,8 @@ export function targetGradient(
     throughRatio: round(sides[0].throughRatio + sides[1].throughRatio),
     direct: round(sides[0].direct + sides[1].direct),
   };
-  const any = (flag: "clipped" | "low" | "high" | "dual") => sides.some((side) => side[flag]);
-  const flags = { clipped: any("clipped"), low: any("low"), high: any("high"), dual: any("dual") };
+  const either = (flag: "clipped" | "low" | "high" | "dual") => sides.some((side) => side[flag]);
+  const flags = { clipped: either("clipped"), low: either("low"), high: either("high"), dual: either("dual") };
   return weighted(args, n, x, ratio, surrogate, flags, sums, round);
 }
 
