@@ -2,9 +2,10 @@
 //   node scripts/tune-demo.mjs WARM_START_SEED SEEDS METHOD:LR:EPOCHS[:ROWS] ...        after npm run build
 //   METHOD: outcome, positiveOnly, iop, positiveOnlyRepair, iopSiblings
 // It evaluates on problems of its own, not those of the demo.
-import { shared } from "../dist/demo/demo.js";
+import { demoDefaults, methodConfig } from "../dist/demo/demo.js";
 import { deviation, mean } from "../dist/demo/summary.js";
-import { freshPolicy, warmStart, warmStartDefaults } from "../dist/demo/warm-start.js";
+import { loopConfigOf } from "../dist/run/config.js";
+import { freshPolicy, warmStart, warmStartDefaults } from "../dist/run/warm-start.js";
 import { chainArithmetic, deriveSeed, evaluate, Random, train } from "../dist/index.js";
 
 const rules = {
@@ -28,7 +29,8 @@ const problems = Array.from({ length: 300 }, () => task.problem(random.next));
 const accuracy = async (policy, temperature) =>
   (await evaluate(task, problems, policy.sampler({ seed: 1, temperature }))).accuracy;
 
-const warm = freshPolicy(task, seed);
+const shared = methodConfig("iop", 0, demoDefaults);
+const warm = freshPolicy(task, seed, shared);
 await warmStart(warm, task, { ...warmStartDefaults, seed }, () => {});
 console.log(`warm start ${seed}: greedy ${await accuracy(warm, 0)}, sampled ${await accuracy(warm, 1)}`);
 
@@ -38,7 +40,7 @@ for (const setting of settings) {
   for (const runSeed of seedList.split(",").map(Number)) {
     const policy = warm.clone();
     const numbers = { lr: Number(lr), epochs: Number(epochs), rowsPerBatch: Number(rows) };
-    const config = { ...shared, ...rules[method], ...numbers, seed: runSeed, budgetTokens: marks.at(-1) };
+    const config = { ...loopConfigOf(shared), ...rules[method], ...numbers, seed: runSeed, budgetTokens: marks.at(-1) };
     for await (const { metrics } of train(policy, task, config)) {
       // The first iteration to end within half an iteration of a mark, or past it, stands for it.
       const next = at.findIndex((values, m) => values.at(-1)?.seed !== runSeed && metrics.tokens >= marks[m] - 3000);

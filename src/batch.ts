@@ -4,6 +4,7 @@
  *   P problems · G rollouts per problem · L leaves · S credit rows · T packed token positions · N targets · V vocabulary
  */
 
+import { shuffle } from "./random.ts";
 import type { Supervision, Tree } from "./trajectory/index.ts";
 
 export interface Batch {
@@ -314,14 +315,4 @@ export function minibatches(
   return groups
     .filter((group) => group.length > 0)
     .map((group) => ({ trees: group.map((p) => trees[p]), supervisions: group.map((p) => supervisions[p]) }));
-}
-
-/** Fisher and Yates. */
-function shuffle<T>(items: readonly T[], random: () => number): T[] {
-  const shuffled = [...items];
-  for (let i = shuffled.length - 1; i > 0; i--) {
-    const j = Math.floor(random() * (i + 1));
-    [shuffled[i], shuffled[j]] = [shuffled[j], shuffled[i]];
-  }
-  return shuffled;
 }

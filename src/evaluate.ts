@@ -11,6 +11,8 @@ export interface Evaluation {
   readonly falseSuccess: number | undefined;
   /** generated */
   readonly tokens: number;
+  /** one per problem, each with its solution and outcome */
+  readonly trees: readonly Tree[];
 }
 
 /** One solution per problem. */
@@ -25,5 +27,6 @@ export async function evaluate(task: Task, problems: readonly Problem[], sampler
     accuracy: successes.length / problems.length,
     falseSuccess: firstWrongStep === undefined ? undefined : falseSuccess,
     tokens,
+    trees,
   };
 }

@@ -90,6 +90,8 @@ export interface TrainState {
   readonly iteration: number;
   /** generated so far */
   readonly tokens: number;
+  /** problems drawn so far */
+  readonly drawn: number;
   /** of the generator that draws problems */
   readonly problems: number;
   /** of the generator that shuffles trees */
@@ -103,6 +105,8 @@ export interface Iteration {
   readonly metrics: IterationMetrics;
   readonly trees: readonly Tree[];
   readonly supervisions: readonly Supervision[];
+  /** whether what is left of the budget pays for no other iteration */
+  readonly last: boolean;
   /** The state after this iteration, until the next one begins. The optimizer's arrays are its own, not copies. */
   state(): TrainState;
 }
@@ -131,17 +135,19 @@ export async function* train(
   const { repair, ...shape } = task;
   const rules = { rule: config.rule, advantage: (outcomes: Float64Array) => grpo({ outcomes, eps: 1e-4 }) };
   const clock = stopwatch();
-  let tokens = from?.tokens ?? 0;
+  let { tokens, drawn } = from ?? { tokens: 0, drawn: 0 };
   const perProblem = mostTokens(task, config);
-
-  for (let iteration = (from?.iteration ?? 0) + 1; tokens < config.budgetTokens; iteration++) {
+  const problemsFor = (iteration: number): number => {
     const affordable = Math.floor((config.budgetTokens - tokens) / perProblem);
     // A handful of problems makes a noisy step that undoes more than it adds.
-    if (affordable < (iteration === 1 ? 1 : config.problemsPerIteration / 4)) return;
-    const count = Math.min(config.problemsPerIteration, affordable);
+    const least = iteration === 1 ? 1 : config.problemsPerIteration / 4;
+    return affordable < least ? 0 : Math.min(config.problemsPerIteration, affordable);
+  };
+
+  for (let iteration = (from?.iteration ?? 0) + 1; problemsFor(iteration) > 0; iteration++) {
     clock.start();
     const { trees, tokens: rolloutTokens } = await rollout(
-      Array.from({ length: count }, () => task.problem(problems.next)),
+      Array.from({ length: problemsFor(iteration) }, () => task.problem(problems.next, drawn++)),
       sampler,
       { groupSize: config.groupSize, ...shape },
     );
@@ -176,12 +182,13 @@ export async function* train(
     const state = (): TrainState => ({
       iteration,
       tokens,
+      drawn,
       problems: problems.state,
       shuffle: shuffle.state,
       answered: sampler.answered,
       optimizer: optimizer.state,
     });
-    yield { metrics, trees, supervisions, state };
+    yield { metrics, trees, supervisions, last: problemsFor(iteration + 1) === 0, state };
   }
 }
 

@@ -1,8 +1,20 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { beforeAll, describe, expect, it, vi } from "vitest";
-import { methodNames, runDemo, type CurvePoint, type DemoConfig, type DemoResult } from "../src/demo/demo.ts";
+import {
+  methodConfig,
+  methodNames,
+  runDemo,
+  type CurvePoint,
+  type DemoConfig,
+  type DemoResult,
+} from "../src/demo/demo.ts";
 import { findExample, writeExample } from "../src/demo/example.ts";
 import { reportHtml } from "../src/demo/report.ts";
 import { deviation, mean, sampledAt, table, tableRows, toJson, tokensToReach } from "../src/demo/summary.ts";
+import { TransformerPolicy } from "../src/policies/transformer.ts";
+import { run } from "../src/run/run.ts";
 import { chainArithmetic } from "../src/tasks/chain-arithmetic.ts";
 import type { SuperviseConfig } from "../src/trajectory/index.ts";
 import { draw } from "./support/draw.ts";
@@ -62,6 +74,7 @@ describe("a very small demo", () => {
   const heard = { warmStartStep: 0, warmStarted: 0, iterated: 0, evaluated: 0, trained: 0 };
   const losses: number[] = [];
   let result: DemoResult;
+  const weights = new Map<string, Float32Array>();
   beforeAll(async () => {
     result = await runDemo(config, {
       warmStartStep: (_, steps, loss) => {
@@ -78,8 +91,9 @@ describe("a very small demo", () => {
       evaluated: () => {
         heard.evaluated++;
       },
-      trained: () => {
+      trained: (policy, { method }) => {
         heard.trained++;
+        weights.set(method, Float32Array.from(policy.parameters().flatMap(({ data }) => Array.from(data))));
       },
     });
   });
@@ -103,7 +117,7 @@ describe("a very small demo", () => {
       // At least the rollouts of the seven problems that the budget pays for at their dearest: 7 · 8 · 24 tokens.
       expect(tokens[0]).toBeGreaterThanOrEqual(1344);
       expect(tokens[0]).toBeLessThan(3400);
-      expect(method.settings).toMatchObject({ rule: name === "iop" ? "contrast" : name, groupSize: 8 });
+      expect(method.settings).toMatchObject({ method: name, groupSize: 8 });
       expect("identify" in method).toBe(name !== "outcome");
       if (method.identify) expect(Object.values(method.identify).every(share)).toBe(true);
     }
@@ -119,6 +133,21 @@ describe("a very small demo", () => {
     expect(heard.iterated).toBeGreaterThanOrEqual(3);
     expect(heard.evaluated).toBe(result.runs.reduce((sum, run) => sum + run.curve.length - 1, 0));
     expect(mean(losses.slice(-3))).toBeLessThan(mean(losses.slice(0, 3)) - 0.2);
+  });
+
+  it("is a configuration of train: a run by it ends with the same weights and the same curve", async () => {
+    const runs = mkdtempSync(join(tmpdir(), "stepcredit-"));
+    try {
+      const method = { ...methodConfig("iop", 4, config), runs, name: "iop" };
+      const ignored = { told: vi.fn(), warmStarted: vi.fn(), iterated: vi.fn(), evaluated: vi.fn() };
+      const { curve, directory } = await run(method, ignored, { resume: false });
+      expect(curve).toEqual(result.runs.find((each) => each.method === "iop")?.curve);
+      const policy = await TransformerPolicy.load(join(directory, "policy"));
+      const trained = Float32Array.from(policy.parameters().flatMap(({ data }) => Array.from(data)));
+      expect(trained).toEqual(weights.get("iop"));
+    } finally {
+      rmSync(runs, { recursive: true });
+    }
   });
 
   it("closes with a table of a column per method", () => {

@@ -17,8 +17,8 @@ import { replaceFile, saveSafetensors } from "./safetensors-writer.ts";
 /** Where a run is, with the state of what the trainer does not know. */
 export interface RunState {
   readonly train: TrainState;
-  /** bytes of the metrics file that belong to the run so far */
-  readonly metricsBytes: number;
+  /** lines of the metrics file that belong to the run so far */
+  readonly metricsLines: number;
   /** what the caller counts, in JSON */
   readonly extra: Readonly<Record<string, unknown>>;
   /** what the best checkpoint is chosen by, the larger the better; undefined where it was not measured */
@@ -71,7 +71,7 @@ export async function writeCheckpoint(
     version: 1,
     train,
     optimizerSteps: optimizer.steps,
-    metricsBytes: state.metricsBytes,
+    metricsLines: state.metricsLines,
     extra: state.extra,
     score: state.score,
     files: await checksums(unfinished),
@@ -124,9 +124,9 @@ async function readState(directory: string): Promise<RunState> {
     if (size !== bytes) throw new Error(`${file}: expected ${bytes} bytes, received ${size}`);
     if ((await checksum(file)) !== sha256) throw new Error(`${file}: its checksum is not the one in ${stateName}`);
   }
-  const { train, optimizerSteps, metricsBytes, extra, score } = stored;
+  const { train, optimizerSteps, metricsLines, extra, score } = stored;
   const moments = await readMoments(join(directory, momentsName));
-  return { train: { ...train, optimizer: { steps: optimizerSteps, ...moments } }, metricsBytes, extra, score };
+  return { train: { ...train, optimizer: { steps: optimizerSteps, ...moments } }, metricsLines, extra, score };
 }
 
 async function readMoments(path: string): Promise<{ m: Floats; v: Floats }> {

@@ -49,7 +49,7 @@ export function demoCommand(): Command {
 }
 
 async function demo(options: DemoOptions): Promise<void> {
-  const { demoDefaults, methods, runDemo, shared } = await import("../demo/demo.ts");
+  const { demoDefaults, methodConfig, methodNames, runDemo } = await import("../demo/demo.ts");
   const { findExample, writeExample } = await import("../demo/example.ts");
   const { reportHtml } = await import("../demo/report.ts");
   const { table, toJson } = await import("../demo/summary.ts");
@@ -70,7 +70,8 @@ async function demo(options: DemoOptions): Promise<void> {
   const name = options.name ?? `demo-${new Date().toISOString().slice(0, 19).replaceAll(":", "")}`;
   const directory = join(options.runs, name);
   await mkdir(join(directory, "checkpoints"), { recursive: true });
-  await writeFile(join(directory, "config.json"), JSON.stringify({ ...config, shared, methods }, null, 2) + "\n");
+  const methods = methodNames.map((method) => methodConfig(method, config.seeds[0], config));
+  await writeFile(join(directory, "config.json"), JSON.stringify({ ...config, methods }, null, 2) + "\n");
   const metrics = createWriteStream(join(directory, "metrics.jsonl"));
   const record = async (line: object): Promise<void> => {
     if (!metrics.write(JSON.stringify(line) + "\n")) await once(metrics, "drain");

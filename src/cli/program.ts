@@ -5,11 +5,22 @@ import { creditCommand } from "./credit.ts";
 import { demoCommand } from "./demo.ts";
 import { doctorCommand } from "./doctor.ts";
 import { errorLine, exitCodeOf } from "./errors.ts";
+import { evalCommand } from "./eval.ts";
 import { goldenCommand } from "./golden.ts";
+import { initCommand } from "./init.ts";
+import { trainCommand } from "./train.ts";
 import { packageVersion } from "./version.ts";
 
 /** A command's module is imported here, for `--help`; what its action needs it imports itself, when it runs. */
-const commands: readonly (() => Command)[] = [demoCommand, creditCommand, goldenCommand, doctorCommand];
+const commands: readonly (() => Command)[] = [
+  demoCommand,
+  initCommand,
+  trainCommand,
+  evalCommand,
+  creditCommand,
+  goldenCommand,
+  doctorCommand,
+];
 
 export function createProgram(): Command {
   const program = new Command("stepcredit")

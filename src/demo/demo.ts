@@ -1,43 +1,25 @@
 /** The main job: one warm start, then three ways to train it from the outcome alone, at equal generated tokens. */
 
-import { evaluate, type Evaluation } from "../evaluate.ts";
 import type { TransformerPolicy } from "../policies/transformer.ts";
-import { deriveSeed, Random } from "../random.ts";
-import { chainArithmetic, type ChainArithmetic } from "../tasks/chain-arithmetic.ts";
-import { train, type Iteration, type IterationMetrics, type TrainConfig } from "../trainer.ts";
-import type { CreditRule, Problem } from "../trajectory/index.ts";
-import { freshPolicy, warmStart, warmStartDefaults } from "./warm-start.ts";
+import { loopConfigOf, resolveRun, type RunConfig, type RunSettings } from "../run/config.ts";
+import { accuracyOf, runLoop, type Accuracy, type CurvePoint, type LoopEvents, type RunCounts } from "../run/loop.ts";
+import { heldOutChains } from "../run/setup.ts";
+import { freshPolicy, warmStart, warmStartDefaults } from "../run/warm-start.ts";
+import { chainArithmetic } from "../tasks/chain-arithmetic.ts";
+import type { Iteration } from "../trainer.ts";
 
-export type MethodName = "outcome" | "positiveOnly" | "iop";
+export type { Accuracy, CurvePoint } from "../run/loop.ts";
 
-export interface MethodSettings {
-  readonly rule: CreditRule;
-  readonly repair: boolean;
-  readonly lr: number;
-  readonly epochs: number;
-}
+export type MethodName = RunConfig["method"];
 
 /** What each method is trained with. The settings of each were chosen apart, on other seeds: docs/demo.md. */
-export const methods: Readonly<Record<MethodName, MethodSettings>> = {
-  outcome: { rule: "outcome", repair: false, lr: 6e-4, epochs: 2 },
-  positiveOnly: { rule: "positiveOnly", repair: false, lr: 6e-4, epochs: 4 },
-  iop: { rule: "contrast", repair: true, lr: 6e-4, epochs: 4 },
-};
+export const methods = {
+  outcome: { lr: 6e-4, epochs: 2 },
+  positiveOnly: { lr: 6e-4, epochs: 4 },
+  iop: { lr: 6e-4, epochs: 4, repair: true, search: "none" },
+} as const satisfies Readonly<Record<MethodName, RunSettings>>;
 
 export const methodNames = Object.keys(methods) as readonly MethodName[];
-
-/** What all methods share. */
-export const shared = {
-  problemsPerIteration: 32,
-  groupSize: 8,
-  temperature: 1,
-  beta1: 0.9,
-  beta2: 0.99,
-  maxGradNorm: 1,
-  rowsPerBatch: 128,
-  epsLow: 0.2,
-  epsHigh: 0.2,
-} as const satisfies Partial<TrainConfig>;
 
 export interface DemoConfig {
   readonly seeds: readonly number[];
@@ -61,17 +43,14 @@ export const demoDefaults: DemoConfig = {
   warmStartSteps: warmStartDefaults.steps,
 };
 
-export interface Accuracy {
-  readonly greedy: number;
-  readonly sampled: number;
-  /** of the sampled successes, those with a wrong step */
-  readonly falseSuccess: number;
+/** One method of one seed as a configuration of `stepcredit train`. */
+export function methodConfig(method: MethodName, seed: number, config: DemoConfig): RunConfig {
+  const { budgetTokens, evaluationProblems, evaluateEvery, warmStartSeed, warmStartSteps } = config;
+  const settings = { budgetTokens, evaluationProblems, evaluateEvery, warmStartSeed, warmStartSteps };
+  return resolveRun({ task: "chain-arithmetic", method, seed, ...methods[method], ...settings }, "demo");
 }
 
-/** `[tokens, greedy, sampled]` */
-export type CurvePoint = readonly [tokens: number, greedy: number, sampled: number];
-
-export interface Run {
+export interface Run extends RunCounts {
   readonly method: MethodName;
   readonly seed: number;
   readonly curve: readonly CurvePoint[];
@@ -79,12 +58,6 @@ export interface Run {
   readonly updates: number;
   /** training, without evaluation */
   readonly seconds: number;
-  readonly failed: number;
-  readonly withReference: number;
-  readonly judged: number;
-  readonly agreed: number;
-  readonly repairsTried: number;
-  readonly repairsVerified: number;
 }
 
 /** What a listener hears while the demo works. */
@@ -108,82 +81,35 @@ export interface DemoResult {
 export async function runDemo(config: DemoConfig, events: DemoEvents): Promise<DemoResult> {
   const started = performance.now();
   const task = chainArithmetic();
-  const held = new Random(deriveSeed(config.warmStartSeed, "held-out problems"));
-  const problems = Array.from({ length: config.evaluationProblems }, () => task.problem(held.next));
-  const policy = freshPolicy(task, config.warmStartSeed);
+  const common = methodConfig("iop", 0, config);
+  const heldOut = heldOutChains(task, common);
+  const policy = freshPolicy(task, config.warmStartSeed, common);
   const settings = { ...warmStartDefaults, steps: config.warmStartSteps, seed: config.warmStartSeed };
   await warmStart(policy, task, settings, (step, loss) => events.warmStartStep(step, settings.steps, loss));
-  const accuracy = await accuracyOf(policy, task, problems);
-  await events.warmStarted(policy, accuracy);
+  const start = await accuracyOf(policy, task, heldOut);
+  await events.warmStarted(policy, start);
 
   const runs: Run[] = [];
   for (const seed of config.seeds) {
     for (const method of methodNames) {
-      const start: CurvePoint = [0, accuracy.greedy, accuracy.sampled];
-      runs.push(await trainMethod(policy.clone(), task, method, seed, problems, start, config, events));
+      const trained = policy.clone();
+      const heard: LoopEvents = {
+        iterated: (iteration) => events.iterated(method, seed, iteration),
+        evaluated: (point) => events.evaluated(method, seed, point),
+      };
+      const loopConfig = loopConfigOf(methodConfig(method, seed, config));
+      const { counts, ...result } = await runLoop(trained, task, heldOut, loopConfig, heard, { start });
+      const run = { method, seed, ...result, ...counts };
+      await events.trained(trained, run);
+      runs.push(run);
     }
   }
   return {
     task: task.name,
     parameters: policy.parameters().reduce((sum, { data }) => sum + data.length, 0),
     config,
-    warmStart: accuracy,
+    warmStart: start,
     runs,
     seconds: (performance.now() - started) / 1000,
   };
-}
-
-async function trainMethod(
-  policy: TransformerPolicy,
-  task: ChainArithmetic,
-  method: MethodName,
-  seed: number,
-  problems: readonly Problem[],
-  start: CurvePoint,
-  config: DemoConfig,
-  events: DemoEvents,
-): Promise<Run> {
-  const curve: CurvePoint[] = [start];
-  const counts = { failed: 0, withReference: 0, judged: 0, agreed: 0, repairsTried: 0, repairsVerified: 0 };
-  let last: IterationMetrics | undefined;
-  let seconds = 0;
-  const evaluateNow = async (tokens: number): Promise<void> => {
-    const { greedy, sampled } = await accuracyOf(policy, task, problems);
-    const point: CurvePoint = [tokens, greedy, sampled];
-    curve.push(point);
-    await events.evaluated(method, seed, point);
-  };
-  const settings = { ...shared, ...methods[method], budgetTokens: config.budgetTokens, seed };
-  for await (const iteration of train(policy, task, settings)) {
-    const { metrics } = iteration;
-    const spent = metrics.tokens - (last?.tokens ?? 0);
-    last = metrics;
-    seconds += metrics.seconds.rollout + metrics.seconds.correct + metrics.seconds.update;
-    counts.failed += metrics.identify.failed;
-    counts.withReference += metrics.identify.withReference;
-    counts.judged += metrics.identify.judged;
-    counts.agreed += metrics.identify.agreed;
-    counts.repairsTried += metrics.correct.repair.tried;
-    counts.repairsVerified += metrics.correct.repair.verified;
-    await events.iterated(method, seed, iteration);
-    // Before the next iteration would take the gap past `evaluateEvery`.
-    if (metrics.tokens - curve[curve.length - 1][0] + spent / 2 >= config.evaluateEvery)
-      await evaluateNow(metrics.tokens);
-  }
-  const tokens = last?.tokens ?? 0;
-  if (curve[curve.length - 1][0] !== tokens) await evaluateNow(tokens);
-  const run = { method, seed, curve, tokens, updates: last?.updates ?? 0, seconds, ...counts };
-  await events.trained(policy, run);
-  return run;
-}
-
-async function accuracyOf(
-  policy: TransformerPolicy,
-  task: ChainArithmetic,
-  problems: readonly Problem[],
-): Promise<Accuracy> {
-  const at = (temperature: number): Promise<Evaluation> =>
-    evaluate(task, problems, policy.sampler({ seed: 1, temperature }));
-  const [greedy, sampled] = [await at(0), await at(1)];
-  return { greedy: greedy.accuracy, sampled: sampled.accuracy, falseSuccess: sampled.falseSuccess ?? 0 };
 }

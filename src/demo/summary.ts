@@ -1,6 +1,6 @@
 /** The demo's figures, from its runs: the JSON of the contract, and a table. */
 
-import { methodNames, methods, shared, type CurvePoint, type DemoResult, type MethodName, type Run } from "./demo.ts";
+import { methodConfig, methodNames, type CurvePoint, type DemoResult, type MethodName, type Run } from "./demo.ts";
 
 export interface MethodResult {
   readonly settings: Readonly<Record<string, unknown>>;
@@ -35,21 +35,21 @@ export function toJson(result: DemoResult): DemoJson {
     seeds: result.config.seeds,
     warmStart: result.warmStart,
     methods: {
-      outcome: methodResult("outcome", result.runs),
-      positiveOnly: methodResult("positiveOnly", result.runs),
-      iop: methodResult("iop", result.runs),
+      outcome: methodResult("outcome", result),
+      positiveOnly: methodResult("positiveOnly", result),
+      iop: methodResult("iop", result),
     },
     seconds: result.seconds,
   };
 }
 
-function methodResult(method: MethodName, all: readonly Run[]): MethodResult {
-  const runs = all.filter((run) => run.method === method);
+function methodResult(method: MethodName, result: DemoResult): MethodResult {
+  const runs = result.runs.filter((run) => run.method === method);
   const sum = (of: (run: Run) => number): number => runs.reduce((total, run) => total + of(run), 0);
   const last = runs.map(({ curve }) => curve[curve.length - 1]);
   const tried = sum((run) => run.repairsTried);
   return {
-    settings: { ...shared, ...methods[method] },
+    settings: methodConfig(method, result.config.seeds[0], result.config),
     greedy: last.map(([, greedy]) => greedy),
     sampled: last.map(([, , sampled]) => sampled),
     tokens: runs.map((run) => run.tokens),

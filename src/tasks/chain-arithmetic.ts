@@ -53,6 +53,8 @@ export interface ChainArithmeticOptions {
 }
 
 export interface ChainArithmetic extends Task {
+  /** A new problem; `random` is uniform in [0, 1). */
+  problem(random: () => number): Problem;
   /** longest sequence: a problem, a failed completion, the mark, a repair */
   readonly maxPositions: number;
   /**

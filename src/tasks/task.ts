@@ -11,8 +11,12 @@ export interface Task {
   readonly stop?: readonly number[];
   readonly segment: Segmenter;
   readonly verify: Verifier;
-  /** A new problem; `random` is uniform in [0, 1). */
-  problem(random: () => number): Problem;
+  /**
+   * A problem to train on.
+   * @param random uniform in [0, 1)
+   * @param index how many the run has asked for before, from which a list knows where it is
+   */
+  problem(random: () => number, index: number): Problem;
   /** Index of the first wrong step, −1: none. For reports alone; a task need not be able to tell. */
   readonly firstWrongStep?: (problem: Problem, completion: readonly number[]) => number;
   /** How the policy is asked to repair a failed completion. */

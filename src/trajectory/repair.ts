@@ -15,8 +15,8 @@ export interface RepairCandidate {
 }
 
 export interface RepairConfig {
-  /** the tokens to continue for a repair */
-  readonly prompt: (problem: Problem, failed: readonly number[]) => readonly number[];
+  /** the tokens to continue for a repair; null: none is asked for, because they would be too many, say */
+  readonly prompt: (problem: Problem, failed: readonly number[]) => readonly number[] | null;
   /** what was written to a completion of the problem; null: no repair. Default: it is one. */
   readonly parse?: (
     problem: Problem,
@@ -67,19 +67,14 @@ export async function repair(
   const perLeaf = settings.perLeaf ?? 1;
   const asked = trees.flatMap((tree) =>
     leavesToRepair(tree, config, settings).flatMap((leaf) => {
-      const failure = { tree, leaf, failed: completionOf(tree, leaf) };
-      return Array.from({ length: perLeaf }, () => failure);
+      const failed = completionOf(tree, leaf);
+      const prompt = settings.prompt(tree.problem, failed);
+      return prompt === null ? [] : Array.from({ length: perLeaf }, () => ({ tree, leaf, failed, prompt }));
     }),
   );
   const completions = await sampleAll(
     sampler,
-    asked.map(({ tree, failed }) =>
-      request(
-        settings.prompt(tree.problem, failed),
-        settings.maxTokens ?? config.maxTokens,
-        settings.stop ?? config.stop,
-      ),
-    ),
+    asked.map(({ prompt }) => request(prompt, settings.maxTokens ?? config.maxTokens, settings.stop ?? config.stop)),
     "correct",
   );
   const parsed = asked.flatMap(({ tree, leaf, failed }, a): Correction[] => {

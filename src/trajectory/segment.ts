@@ -22,6 +22,25 @@ export function delimiter(tokenIds: readonly number[]): Segmenter {
   return (completion) => splitAfter(completion.length, (t) => ends.has(completion[t]));
 }
 
+/**
+ * A step ends after each token with a line feed in its text; blank tokens that follow belong to it.
+ * @param textOf the text of a token id
+ */
+export function tokenLines(textOf: (token: number) => string): Segmenter {
+  return (completion) => {
+    let ended = false; // a line feed has been seen since the last token with something to read
+    const starts = completion.map((token) => {
+      const text = textOf(token);
+      const blank = text.trim() === "";
+      const begins = ended && !blank;
+      if (!blank) ended = false;
+      if (text.includes("\n")) ended = true;
+      return begins;
+    });
+    return splitAfter(completion.length, (t) => t + 1 < starts.length && starts[t + 1]);
+  };
+}
+
 /** Character ranges of the lines of a text, each with its line feed. Indices count UTF-16 units, as strings do. */
 export function lines(text: string): Range[] {
   return splitAfter(text.length, (t) => text[t] === "\n");

@@ -18,12 +18,13 @@ const stateAt = (iteration: number, score?: number): RunState => ({
   train: {
     iteration,
     tokens: 100 * iteration,
+    drawn: 32 * iteration,
     problems: 4_000_000_000,
     shuffle: 7,
     answered: 3,
     optimizer: { steps: 2 * iteration, m: Float32Array.of(iteration, 0.1), v: Float32Array.of(1e-30, 2) },
   },
-  metricsBytes: 10 * iteration,
+  metricsLines: 10 * iteration,
   extra: { evaluatedAt: 5 },
   score,
 });

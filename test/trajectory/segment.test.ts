@@ -1,5 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { checkSteps, delimiter, fixedTokens, lines, mapBoundaries, type Range } from "../../src/trajectory/index.ts";
+import {
+  checkSteps,
+  delimiter,
+  fixedTokens,
+  lines,
+  mapBoundaries,
+  tokenLines,
+  type Range,
+} from "../../src/trajectory/index.ts";
 
 const ranges = (...bounds: number[]): Range[] => bounds.slice(1).map((end, i) => ({ start: bounds[i], end }));
 
@@ -8,6 +16,21 @@ describe("segmenters", () => {
     expect(fixedTokens(2)([7, 7, 7, 7, 7])).toEqual(ranges(0, 2, 4, 5));
     expect(fixedTokens(2)([])).toEqual([]);
     expect(() => fixedTokens(0)).toThrow("fixedTokens: expected a count of at least 1, received 0");
+  });
+
+  it("a step ends after a token with a line feed; blank tokens that follow belong to it", () => {
+    const texts = ["a", "b\n", "\n", " ", "c", ".\n\n", "\nd\n"];
+    const stepsOf = (...tokens: readonly number[]) =>
+      tokenLines((token) => texts[token])(tokens).map(({ start, end }) => tokens.slice(start, end));
+    expect(stepsOf(0, 1, 4, 5, 0)).toEqual([[0, 1], [4, 5], [0]]);
+    expect(stepsOf(0, 1, 2, 3, 2, 4)).toEqual([[0, 1, 2, 3, 2], [4]]);
+    expect(stepsOf(2, 3, 0, 3, 4)).toEqual([
+      [2, 3],
+      [0, 3, 4],
+    ]);
+    expect(stepsOf(5, 6, 6)).toEqual([[5], [6], [6]]);
+    expect(stepsOf(0, 0)).toEqual([[0, 0]]);
+    expect(stepsOf()).toEqual([]);
   });
 
   it("a step ends after its delimiter, and the rest is a step", () => {

@@ -1,9 +1,10 @@
-/** The demo policy before reinforcement: supervised on a noisy demonstrator. */
+/** A policy for chain arithmetic before reinforcement: supervised on a noisy demonstrator. */
 
 import { packSequences, type Batch } from "../batch.ts";
+import type { Ops } from "../ops/ops.ts";
 import { AdamW } from "../optimizer.ts";
 import { normals } from "../policies/transformer-start.ts";
-import { TransformerPolicy } from "../policies/transformer.ts";
+import { TransformerPolicy, type TransformerConfig } from "../policies/transformer.ts";
 import { deriveSeed, Random } from "../random.ts";
 import { supervisedStep } from "../supervised.ts";
 import type { ChainArithmetic } from "../tasks/chain-arithmetic.ts";
@@ -44,21 +45,20 @@ interface Example {
   readonly from: number;
 }
 
-/** A policy of two layers, width 64 and four heads, about 0.12 M parameters. */
-export function freshPolicy(task: ChainArithmetic, seed: number): TransformerPolicy {
+/** A policy with a table of positions that begins with the task's. */
+export function freshPolicy(
+  task: ChainArithmetic,
+  seed: number,
+  size: Pick<TransformerConfig, "layers" | "hidden" | "heads" | "intermediate">,
+  ops?: Ops,
+): TransformerPolicy {
   const random = new Random(deriveSeed(seed, "policy")).next;
-  const hidden = 64;
+  const { vocabulary, maxPositions } = task;
+  const { layers, hidden, heads, intermediate } = size;
   return TransformerPolicy.create(
-    {
-      vocabulary: task.vocabulary,
-      hidden,
-      layers: 2,
-      heads: 4,
-      intermediate: 168,
-      maxPositions: task.maxPositions,
-      positionTable: true,
-    },
+    { vocabulary, layers, hidden, heads, intermediate, maxPositions, positionTable: true },
     { random, positions: task.positions(hidden, normals(random)) },
+    ops,
   );
 }
 

@@ -1,0 +1,212 @@
+/** The configuration of a run: one flat record, each field with its default and meaning in one place. */
+
+import { closest } from "fastest-levenshtein";
+import { parse, stringify } from "yaml";
+import { z } from "zod";
+
+import type { LoopConfig } from "./loop.ts";
+
+const count = (least = 1) => z.number().int().min(least);
+const positive = () => z.number().positive();
+const decay = () => z.number().min(0).lt(1);
+
+const policyFields = {
+  policy: z.string().min(1).default("fresh").describe("a Hugging Face directory, or fresh: one started at random"),
+  tokenizer: z
+    .string()
+    .min(1)
+    .default("auto")
+    .describe("auto: that of the policy's directory; characters or words: made of symbols; or a directory"),
+  symbols: z
+    .string()
+    .default("0123456789+-*/=()., \n")
+    .describe("of the tokenizers characters (one after the other) and words (between spaces); ids in this order"),
+  layers: count().default(2).describe("of a fresh policy"),
+  hidden: count().default(64).describe("width of a fresh policy, H"),
+  heads: count().default(4).describe("of a fresh policy; hidden / heads is even"),
+  intermediate: count().default(168).describe("width of the feed-forward part of a fresh policy"),
+  maxPositions: count().default(256).describe("longest sequence of a fresh policy, in tokens"),
+};
+
+const problemFields = {
+  task: z
+    .enum(["problems", "chain-arithmetic"])
+    .default("problems")
+    .describe("problems: from a file; chain-arithmetic: made by a program"),
+  problems: z.string().default("").describe("JSON Lines, one problem each: { id, prompt, answer }"),
+  heldOut: z
+    .string()
+    .default("")
+    .describe("problems for evaluation; empty: the last evaluationProblems of problems, which are then not trained on"),
+  template: z.string().default("{prompt}").describe("the text that the policy continues, with {prompt} in it"),
+  chat: z.boolean().default(false).describe("put that text into the tokenizer's chat template as the user's message"),
+  stop: z.array(z.string().min(1)).default([]).describe("tokens that end a solution, besides the policy's end tokens"),
+  maxTokens: count().default(256).describe("of a solution"),
+  steps: z
+    .string()
+    .default("newline")
+    .describe("where steps end: newline, tokens:N (every N tokens), delimiter:TEXT (after tokens with this text)"),
+  verifier: z
+    .enum(["exact", "number"])
+    .default("number")
+    .describe("what is compared with the answer: the text (exact) or the value of the last number (number)"),
+  answerMarker: z
+    .string()
+    .default("")
+    .describe("the answer comes after its last occurrence, such as ####; empty: the whole solution is looked at"),
+};
+
+const methodFields = {
+  method: z
+    .enum(["outcome", "positiveOnly", "iop"])
+    .default("iop")
+    .describe("outcome: every step alike; positiveOnly: without penalties; iop: contrast with a verified reference"),
+  repair: z.boolean().default(true).describe("iop asks the policy to repair failures, where it knows how to ask"),
+  repairTemplate: z
+    .string()
+    .default("")
+    .describe("how it asks on problems of a file, with {prompt} and {attempt} in it; empty: it does not"),
+  search: z
+    .enum(["none", "gallop", "bisect"])
+    .default("gallop")
+    .describe("iop continues failures anew from their step boundaries: the last 1, 2, 4 … steps, or by halves"),
+  searchProbes: count().default(2).describe("boundaries probed per failure"),
+  searchSamples: count().default(1).describe("continuations per boundary"),
+};
+
+const optimizationFields = {
+  budgetTokens: count().default(240_000).describe("generated tokens: rollouts, repairs and continuations all count"),
+  problemsPerIteration: count().default(32).describe("P, each with its own group of rollouts"),
+  groupSize: count(2).default(8).describe("rollouts per problem, G"),
+  temperature: positive().default(1).describe("of the rollouts"),
+  epochs: count().default(2).describe("passes over the rollouts of an iteration"),
+  rowsPerBatch: count().default(128).describe("rollouts with credit per step of the optimizer, about"),
+  epsLow: z.number().min(0).max(1).default(0.2).describe("the ratio is clipped below 1 - epsLow"),
+  epsHigh: z.number().min(0).default(0.2).describe("the ratio is clipped above 1 + epsHigh"),
+  lr: positive().default(1e-5).describe("learning rate of AdamW; a small fresh policy wants more, such as 0.0006"),
+  beta1: decay().default(0.9).describe("decay of the first moment"),
+  beta2: decay().default(0.99).describe("decay of the second moment"),
+  maxGradNorm: positive().default(1).describe("a longer gradient is scaled down to this norm"),
+  warmStartSteps: count(0).default(1200).describe("supervised steps of a fresh policy on chain-arithmetic"),
+  warmStartSeed: seed()
+    .default(7)
+    .describe("of that start, its demonstrations, and chain-arithmetic's held-out problems"),
+};
+
+const recordFields = {
+  evaluateEvery: count().default(30_000).describe("generated tokens between two evaluations, about"),
+  evaluationProblems: count(0).default(300).describe("held-out problems per evaluation; 0: no evaluation"),
+  checkpointEvery: count().default(10).describe("iterations between two checkpoints; every evaluation has one too"),
+  keepCheckpoints: count().default(2).describe("newest checkpoints that are kept, besides the best"),
+  name: z.string().default("").describe("of the run's directory; empty: that of the configuration's file"),
+  runs: z.string().min(1).default("runs").describe("where runs have their directories"),
+  seed: seed().default(0).describe("of everything else that is drawn"),
+  device: z.enum(["cpu", "cuda"]).default("cpu").describe("where the ops run"),
+  threads: count(0).max(256).default(0).describe("of the CPU's ops; 0: the usable cores"),
+};
+
+function seed() {
+  return count(0).max(2 ** 32 - 1);
+}
+
+const sections = {
+  "the policy": policyFields,
+  "its problems": problemFields,
+  "the method": methodFields,
+  "the training": optimizationFields,
+  "what is seen and kept of it": recordFields,
+} as const;
+
+const fields = { ...policyFields, ...problemFields, ...methodFields, ...optimizationFields, ...recordFields };
+const schema = z.strictObject(fields);
+const keys = Object.keys(fields);
+
+/** A resolved configuration: every field has a value. */
+export type RunConfig = Readonly<z.infer<typeof schema>>;
+
+/** What leaves the field out gets its default. */
+export type RunSettings = Readonly<z.input<typeof schema>>;
+
+/** A configuration that cannot be run as it is; the message names where it comes from and the field. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+}
+
+/**
+ * Checks a record and fills in what it leaves out.
+ * @param where its source, for messages
+ * @throws ConfigError that names the field, what it should be and what it is; of an unknown field the nearest known one
+ */
+export function resolveRun(values: unknown, where: string): RunConfig {
+  if (typeof values !== "object" || values === null || Array.isArray(values)) {
+    throw new ConfigError(`${where}: expected a record of fields, received ${JSON.stringify(values)}`);
+  }
+  for (const key of Object.keys(values)) {
+    if (!Object.hasOwn(fields, key)) {
+      throw new ConfigError(`${where}: unknown field ${key} (did you mean ${closest(key, keys)}?)`);
+    }
+  }
+  const parsed = schema.safeParse(values);
+  if (!parsed.success) {
+    const [{ path, message }] = parsed.error.issues;
+    const received = JSON.stringify((values as Record<PropertyKey, unknown>)[path[0]]);
+    throw new ConfigError(`${where}: ${path.join(".")}: ${message}, received ${received}`);
+  }
+  checkTogether(parsed.data, where);
+  return parsed.data;
+}
+
+/** The rules between fields. */
+function checkTogether(config: RunConfig, where: string): void {
+  const require = (holds: boolean, field: keyof RunConfig, expected: string): void => {
+    if (holds) return;
+    throw new ConfigError(`${where}: ${field}: expected ${expected}, received ${JSON.stringify(config[field])}`);
+  };
+  const { task, policy, template, repairTemplate, heads, hidden } = config;
+  require(hidden % (2 * heads) === 0, "hidden", `a multiple of twice the ${heads} heads`);
+  require(stepsPattern.test(config.steps), "steps", "newline, tokens:N or delimiter:TEXT");
+  require(task !== "problems" || config.problems !== "", "problems", "a file, as task is problems");
+  require(template.includes("{prompt}"), "template", "{prompt} in it");
+  require(repairTemplate === "" || repairTemplate.includes("{attempt}"), "repairTemplate", "{attempt} in it");
+  require(policy !== "fresh" ||
+    task !== "problems" ||
+    config.tokenizer !== "auto", "tokenizer", "characters, words or a directory, as policy is fresh");
+}
+
+const stepsPattern = /^(newline|tokens:[1-9]\d*|delimiter:.+)$/s;
+
+/** Reads YAML (or JSON, which it holds). Throws a ConfigError with the place where it cannot be read. */
+export function parseYaml(text: string, where: string): unknown {
+  try {
+    return parse(text) as unknown;
+  } catch (error) {
+    throw new ConfigError(`${where}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** Text as YAML, every field with its meaning above it. */
+export function writeRun(config: RunConfig, comments: boolean): string {
+  const lines: string[] = [];
+  for (const [title, section] of Object.entries(sections)) {
+    if (comments) lines.push(`# ── ${title}`, "");
+    for (const [key, field] of Object.entries<z.ZodType>(section)) {
+      if (comments) lines.push(`# ${field.description ?? ""}`);
+      const value = { [key]: config[key as keyof RunConfig] };
+      lines.push(stringify(value, { lineWidth: 0, blockQuote: false }).trimEnd());
+      if (comments) lines.push("");
+    }
+  }
+  return `${lines.join("\n").trimEnd()}\n`;
+}
+
+/** What the loop is told. */
+export function loopConfigOf(config: RunConfig): LoopConfig {
+  const { method, repair, search: mode, searchProbes: maxProbes, searchSamples: samples, ...rest } = config;
+  const corrects = method === "iop";
+  return {
+    ...rest,
+    rule: method === "iop" ? "contrast" : method,
+    repair: corrects && repair,
+    ...(corrects && mode !== "none" && { search: { mode, samples, maxProbes } }),
+  };
+}

@@ -1,0 +1,21 @@
+/** Judges of written solutions. */
+
+export interface TextVerifier {
+  /** 1 where the solution gives the answer, else 0. Throws where the answer itself cannot be judged. */
+  verify(solution: string, answer: unknown): number;
+}
+
+/** What comes after the last occurrence of a marker; undefined where there is none. An empty marker: the whole text. */
+export function afterMarker(text: string, marker: string): string | undefined {
+  const at = text.lastIndexOf(marker);
+  return marker === "" ? text : at < 0 ? undefined : text.slice(at + marker.length);
+}
+
+/** The answer's own text: a known answer may come with its derivation and the same marker. */
+export function answerText(answer: unknown, marker: string): string {
+  if (typeof answer === "number") return String(answer);
+  if (typeof answer !== "string") {
+    throw new TypeError(`verify: expected answer to be a text or a number, received ${JSON.stringify(answer)}`);
+  }
+  return afterMarker(answer, marker) ?? answer;
+}

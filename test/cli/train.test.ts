@@ -1,0 +1,249 @@
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import type { RunSettings } from "../../src/run/config.ts";
+import { install, type Finished, type Installed } from "../support/installed.ts";
+import { random } from "../support/random.ts";
+
+let installed: Installed;
+let folder = "";
+beforeAll(() => {
+  installed = install();
+  installed.linkAddon();
+});
+afterAll(() => installed.remove());
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "stepcredit-"));
+  const problems = Array.from({ length: 40 }, (_, i) => ({
+    prompt: `${i % 8}+${i >> 3}=`,
+    answer: (i % 8) + (i >> 3),
+  }));
+  writeFileSync(join(folder, "sums.jsonl"), problems.map((problem) => `${JSON.stringify(problem)}\n`).join(""));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+/** Sums of two digits by a fresh policy: a few seconds in all. */
+const sums: RunSettings = {
+  tokenizer: "characters",
+  symbols: "0123456789+=",
+  layers: 1,
+  hidden: 16,
+  heads: 2,
+  intermediate: 24,
+  maxPositions: 16,
+  maxTokens: 4,
+  steps: "tokens:1",
+  budgetTokens: 30_000,
+  problemsPerIteration: 8,
+  groupSize: 4,
+  rowsPerBatch: 16,
+  lr: 0.003,
+  evaluationProblems: 8,
+  evaluateEvery: 6000,
+  checkpointEvery: 7,
+  seed: 5,
+};
+
+function configured(name: string, settings: RunSettings = {}): string {
+  const path = join(folder, `${name}.yaml`);
+  const files = { problems: join(folder, "sums.jsonl"), runs: join(folder, "runs") };
+  writeFileSync(path, JSON.stringify({ ...sums, ...files, ...settings }));
+  return path;
+}
+
+const stepcredit = (...args: readonly string[]): Finished => installed.run(args);
+const finished = { status: 0, stderr: "" };
+const runDirectory = (name: string): string => join(folder, "runs", name);
+const checkpointsOf = (name: string): string[] => readdirSync(join(runDirectory(name), "checkpoints")).sort();
+
+/** All files below a folder with their bytes. */
+function bytesBelow(directory: string): Map<string, string> {
+  const files = readdirSync(directory, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  return new Map(
+    files.map(({ parentPath, name }) => {
+      const path = join(parentPath, name);
+      return [path.slice(directory.length), readFileSync(path, "base64")] as const;
+    }),
+  );
+}
+
+/** What must not depend on interruptions: the last checkpoint and the policy. */
+function outcomeOf(name: string): readonly unknown[] {
+  const last = checkpointsOf(name).at(-1) as string;
+  return [
+    last,
+    bytesBelow(join(runDirectory(name), "checkpoints", last)),
+    bytesBelow(join(runDirectory(name), "policy")),
+    metricsOf(name),
+  ];
+}
+
+/** Without what a clock has measured. */
+function metricsOf(name: string): object[] {
+  const lines = readFileSync(join(runDirectory(name), "metrics.jsonl"), "utf8")
+    .trimEnd()
+    .split("\n");
+  return lines.map((line) => {
+    const { seconds, ...rest } = JSON.parse(line) as { readonly seconds?: unknown };
+    return { ...rest, timed: seconds !== undefined };
+  });
+}
+
+/** Starts a run, sends a signal after a while, and gives how it ended. */
+function signalled(path: string, signal: NodeJS.Signals, afterMs: number): Promise<number | string | null> {
+  const args = [join(installed.root, "dist", "cli", "main.js"), "train", path, "--resume"];
+  const child = spawn(process.execPath, args, { stdio: "ignore" });
+  const timer = setTimeout(() => child.kill(signal), afterMs);
+  return new Promise((resolve) =>
+    child.once("exit", (code, by) => {
+      clearTimeout(timer);
+      resolve(by ?? code);
+    }),
+  );
+}
+
+describe("stepcredit train", () => {
+  it("ends with the same bytes after ten kills at random moments as without", { timeout: 180_000 }, async () => {
+    const started = performance.now();
+    expect(stepcredit("train", configured("whole"))).toMatchObject(finished);
+    const whole = performance.now() - started;
+    const path = configured("killed");
+    const draw = random(11);
+    let kills = 0;
+    const startUp = 0.15 * whole;
+    while (kills < 10) {
+      const ended = await signalled(path, "SIGKILL", startUp + draw() * 0.5 * whole);
+      expect(["SIGKILL", 0]).toContain(ended);
+      kills++;
+      if (ended === 0) break; // it was done before; the kills that follow would find nothing to interrupt
+    }
+    expect(kills).toBeGreaterThan(2);
+    expect(stepcredit("train", path, "--resume")).toMatchObject(finished);
+    const [whole1, killed] = [outcomeOf("whole"), outcomeOf("killed")];
+    expect(killed).toEqual(whole1);
+  });
+
+  it("stops at an interrupt with a checkpoint, from which it goes on to the same end", async () => {
+    const started = performance.now();
+    expect(stepcredit("train", configured("whole"))).toMatchObject(finished);
+    const path = configured("interrupted", { checkpointEvery: 1000, evaluateEvery: 1_000_000 });
+    const whole = configured("whole2", { checkpointEvery: 1000, evaluateEvery: 1_000_000 });
+    expect(await signalled(path, "SIGINT", 0.6 * (performance.now() - started))).toBe(130);
+    expect(checkpointsOf("interrupted")).toHaveLength(1);
+    expect(existsSync(join(runDirectory("interrupted"), "policy"))).toBe(false);
+    expect(stepcredit("train", path, "--resume")).toMatchObject(finished);
+    expect(stepcredit("train", whole)).toMatchObject(finished);
+    expect(outcomeOf("interrupted")).toEqual(outcomeOf("whole2"));
+  });
+
+  it("passes over a truncated checkpoint and says so, and learns", () => {
+    const path = configured("sums");
+    expect(stepcredit("train", path)).toMatchObject(finished);
+    const before = outcomeOf("sums");
+    const accuracies = metricsOf("sums") as { readonly accuracy?: number }[];
+    const right = accuracies.flatMap(({ accuracy }) => (accuracy === undefined ? [] : [accuracy]));
+    const mean = (numbers: readonly number[]) => numbers.reduce((sum, x) => sum + x, 0) / numbers.length;
+    expect(mean(right.slice(-5))).toBeGreaterThan(mean(right.slice(0, 5)) + 0.05);
+    const newest = join(runDirectory("sums"), "checkpoints", checkpointsOf("sums").at(-1) as string);
+    truncateSync(join(newest, "policy", "model.safetensors"), 1000);
+    const again = stepcredit("train", path, "--resume");
+    expect(again).toMatchObject(finished);
+    expect(again.stdout).toMatch(/is passed over: .*model\.safetensors: expected \d+ bytes, received 1000/);
+    expect(again.stdout).toContain("goes on from");
+    expect(outcomeOf("sums")).toEqual(before);
+  });
+
+  it("leaves a run alone that is there, and one that began otherwise", () => {
+    const path = configured("taken", { budgetTokens: 1000 });
+    expect(stepcredit("train", path)).toMatchObject(finished);
+    const before = outcomeOf("taken");
+    expect(stepcredit("train", path)).toMatchObject({
+      status: 2,
+      stderr: expect.stringMatching(/^stepcredit: name: .*taken holds a run already; --resume goes on/) as string,
+    });
+    expect(stepcredit("train", path, "--resume", "--set", "lr=0.1")).toMatchObject({
+      status: 2,
+      stderr: expect.stringMatching(
+        /^stepcredit: lr: expected 0\.003, with which .* began, received 0\.1\n$/,
+      ) as string,
+    });
+    expect(stepcredit("train", path, "--resume", "--set", "threads=1")).toMatchObject(finished);
+    expect(outcomeOf("taken")).toEqual(before);
+  });
+
+  it("prints the configuration that a file and settings make", () => {
+    const path = configured("printed");
+    const { status, stdout } = stepcredit("train", path, "--print-config", "--set", "stop=[a, b]", "--set", "lr=1e-4");
+    expect(status).toBe(0);
+    expect(stdout).toContain("\nlr: 0.0001\n");
+    expect(stdout).toContain("\nname: printed\n");
+    expect(stdout).toContain("\nstop:\n  - a\n  - b\n");
+    expect(existsSync(runDirectory("printed"))).toBe(false);
+    const copy = join(folder, "printed.yaml");
+    writeFileSync(copy, stdout);
+    expect(stepcredit("train", copy, "--print-config").stdout).toBe(stdout);
+  });
+
+  it("refuses what it cannot run, and says why in a line", () => {
+    const refused = (settings: RunSettings, ...args: readonly string[]): string => {
+      const { status, stderr } = stepcredit("train", configured("refused", settings), ...args);
+      expect(status).toBe(2);
+      rmSync(runDirectory("refused"), { recursive: true, force: true });
+      return stderr;
+    };
+    expect(refused({}, "--set", "lrr=1")).toMatch(/unknown field lrr \(did you mean lr\?\)/);
+    expect(refused({}, "--set", "lr")).toMatch(/Expected key=value/);
+    expect(refused({ problems: join(folder, "nowhere") })).toMatch(/nowhere: cannot be read/);
+    expect(refused({ evaluationProblems: 40 })).toMatch(
+      /evaluationProblems: expected fewer than .* holds, received 40/,
+    );
+    expect(refused({ maxTokens: 13 })).toMatch(/maxTokens: expected room for it and a prompt .* 16 positions/);
+    expect(refused({ chat: true })).toMatch(/chat: expected a tokenizer with a chat template/);
+    expect(refused({ stop: ["10"] })).toMatch(/stop: expected a single token, received "10", which is 2/);
+    expect(stepcredit("train", join(folder, "nowhere.yaml")).stderr).toMatch(
+      /cannot read .*nowhere\.yaml: no such file/,
+    );
+  });
+});
+
+describe("stepcredit eval", () => {
+  it("measures a run's newest checkpoint, or another policy", () => {
+    const path = configured("sums", { budgetTokens: 4000 });
+    expect(stepcredit("eval", path)).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining("or --policy") as string,
+    });
+    expect(stepcredit("train", path)).toMatchObject(finished);
+    const [json, samples] = [join(folder, "eval.json"), join(folder, "samples.jsonl")];
+    expect(stepcredit("eval", path, "--json", json, "--samples", samples)).toMatchObject(finished);
+    const result = JSON.parse(readFileSync(json, "utf8")) as { readonly greedy: number; readonly sampled: number };
+    const { curve } = JSON.parse(readFileSync(join(runDirectory("sums"), "result.json"), "utf8")) as {
+      readonly curve: readonly (readonly number[])[];
+    };
+    expect([result.greedy, result.sampled]).toEqual(curve.at(-1)?.slice(1));
+    const lines = readFileSync(samples, "utf8").trimEnd().split("\n");
+    expect(lines).toHaveLength(8);
+    const written = lines.map((line) => JSON.parse(line) as { prompt: string; greedy: { outcome: number } });
+    expect(written[0].prompt).toMatch(/^\d\+\d=$/);
+    expect(written.filter(({ greedy }) => greedy.outcome === 1).length / 8).toBe(result.greedy);
+    const other = stepcredit("eval", path, "--policy", join(runDirectory("sums"), "policy"));
+    expect(other.stdout).toContain(`greedy ${result.greedy.toFixed(3)}`);
+  });
+});
+
+describe("stepcredit init", () => {
+  it("writes a configuration that train understands, and overwrites nothing", () => {
+    const path = join(folder, "new.yaml");
+    expect(stepcredit("init", path, "--set", "groupSize=4")).toMatchObject(finished);
+    const text = readFileSync(path, "utf8");
+    expect(text).toContain("\ngroupSize: 4\n");
+    expect(stepcredit("train", path, "--print-config").stdout).toContain("groupSize: 4\n");
+    expect(stepcredit("init", path)).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining("cannot write") as string,
+    });
+    expect(readFileSync(path, "utf8")).toBe(text);
+  });
+});

@@ -1,0 +1,94 @@
+import { parse } from "yaml";
+import { describe, expect, it } from "vitest";
+import {
+  ConfigError,
+  loopConfigOf,
+  parseYaml,
+  resolveRun,
+  writeRun,
+  type RunConfig,
+  type RunSettings,
+} from "../../src/run/config.ts";
+
+const least: RunSettings = { policy: "model", problems: "problems.jsonl" };
+const resolved = (settings: RunSettings = {}): RunConfig => resolveRun({ ...least, ...settings }, "here");
+const refusal = (settings: unknown): string => {
+  try {
+    resolveRun(settings, "here");
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message;
+    throw error;
+  }
+  return "accepted";
+};
+
+describe("a configuration", () => {
+  it("gets the default of every field that it leaves out", () => {
+    expect(resolved()).toMatchObject({ ...least, method: "iop", groupSize: 8, stop: [] });
+  });
+
+  it.each([
+    [{ ...least, methd: "iop" }, "here: unknown field methd (did you mean method?)"],
+    [{ ...least, learningRate: 1 }, /^here: unknown field learningRate \(did you mean \w+\?\)$/],
+    [{ ...least, constructor: 1 }, /^here: unknown field constructor/],
+    [{ ...least, groupSize: 1 }, /^here: groupSize: .*received 1$/],
+    [{ ...least, groupSize: 2.5 }, /^here: groupSize: .*received 2.5$/],
+    [{ ...least, lr: "fast" }, /^here: lr: .*received "fast"$/],
+    [{ ...least, lr: 0 }, /^here: lr: /],
+    [{ ...least, beta1: 1 }, /^here: beta1: /],
+    [{ ...least, method: "grpo" }, /^here: method: .*received "grpo"$/],
+    [{ ...least, stop: ["a", 1] }, /^here: stop\.1: /],
+    [{ ...least, stop: "a" }, /^here: stop: /],
+    [{ ...least, heads: 3 }, "here: hidden: expected a multiple of twice the 3 heads, received 64"],
+    [{ ...least, steps: "tokens:0" }, /^here: steps: expected newline, tokens:N or delimiter:TEXT, received/],
+    [{ policy: "model" }, 'here: problems: expected a file, as task is problems, received ""'],
+    [{ problems: "p" }, /^here: tokenizer: expected characters, words or a directory, as policy is fresh/],
+    [{ ...least, template: "Q:" }, 'here: template: expected {prompt} in it, received "Q:"'],
+    [{ ...least, repairTemplate: "{prompt}" }, /^here: repairTemplate: expected {attempt} in it/],
+    [[], "here: expected a record of fields, received []"],
+    [null, "here: expected a record of fields, received null"],
+    ["policy", 'here: expected a record of fields, received "policy"'],
+  ])("refuses %j", (settings, message) => {
+    expect(refusal(settings)).toMatch(message);
+  });
+
+  it("is written as YAML that reads as the same", () => {
+    const odd = { symbols: 'ab \n"', template: "Q: {prompt}\n\nA:", stop: ["\n\n", "</s>", "null"], name: "1" };
+    for (const config of [resolved(), resolved(odd)]) {
+      for (const comments of [false, true]) {
+        const text = writeRun(config, comments);
+        expect(resolveRun(parseYaml(text, "text"), "text")).toEqual(config);
+        expect(Object.keys(parse(text) as object)).toEqual(Object.keys(config));
+      }
+    }
+  });
+
+  it("is explained field by field", () => {
+    const lines = writeRun(resolved(), true).split("\n");
+    for (const key of Object.keys(resolved())) {
+      const at = lines.findIndex((line) => line.startsWith(`${key}:`));
+      expect(lines[at - 1], key).toMatch(/^# \S.{3,}/);
+    }
+  });
+
+  it("says where YAML cannot be read", () => {
+    expect(() => parseYaml("a: [1", "file.yaml")).toThrow(/^file\.yaml: .*line 1/s);
+  });
+
+  it("becomes what the trainer is told", () => {
+    expect(loopConfigOf(resolved({ search: "bisect", searchProbes: 3 }))).toMatchObject({
+      rule: "contrast",
+      repair: true,
+      search: { mode: "bisect", samples: 1, maxProbes: 3 },
+    });
+    expect(loopConfigOf(resolved({ search: "none", repair: false }))).toMatchObject({
+      rule: "contrast",
+      repair: false,
+    });
+    for (const method of ["outcome", "positiveOnly"] as const) {
+      const config = loopConfigOf(resolved({ method }));
+      expect(config).toMatchObject({ rule: method, repair: false });
+      expect(config).not.toHaveProperty("search");
+    }
+  });
+});

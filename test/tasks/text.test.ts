@@ -1,0 +1,72 @@
+import { describe, expect, it } from "vitest";
+import { textTask, type TextProblem } from "../../src/tasks/text.ts";
+import { characterTokenizer } from "../../src/tokenizers/symbols.ts";
+import { fixedTokens } from "../../src/trajectory/index.ts";
+import { numberVerifier } from "../../src/verifiers/number.ts";
+
+const tokenizer = characterTokenizer("0123456789+=!", ["<end>"]);
+const problems: readonly TextProblem[] = Array.from({ length: 7 }, (_, i) => ({
+  id: `p${i}`,
+  prompt: `${i}+1=`,
+  answer: i + 1,
+}));
+const options = {
+  problems,
+  tokenizer,
+  verifier: numberVerifier(""),
+  segment: fixedTokens(1),
+  maxTokens: 4,
+  seed: 3,
+};
+const never = (): number => expect.fail("a list needs no chance");
+
+describe("a task of problems in words", () => {
+  const task = textTask(options);
+  const ids = (from: number, count: number) =>
+    Array.from({ length: count }, (_, i) => task.problem(never, from + i).id);
+
+  it("gives every problem once in a pass, in another order in the next", () => {
+    const [first, second] = [ids(0, 7), ids(7, 7)];
+    const all = problems.map(({ id }) => id);
+    expect([...first].sort()).toEqual(all);
+    expect([...second].sort()).toEqual(all);
+    expect(second).not.toEqual(first);
+    expect(first).not.toEqual(all);
+  });
+
+  it("gives the same problem for the same index, whatever was asked before", () => {
+    const once = ids(0, 21);
+    expect(ids(0, 21)).toEqual(once);
+    expect(textTask(options).problem(never, 17).id).toBe(once[17]);
+    expect(Array.from({ length: 14 }, (_, i) => textTask({ ...options, seed: 4 }).problem(never, i).id)).not.toEqual(
+      once.slice(0, 14),
+    );
+  });
+
+  it("judges what is written by its text", () => {
+    const problem = task.encode(problems[4]);
+    expect(tokenizer.decode(problem.prompt)).toBe("4+1=");
+    const end = tokenizer.idOf("<end>") as number;
+    expect(task.verify(problem, [...tokenizer.encode("5"), end])).toBe(1);
+    expect(task.verify(problem, tokenizer.encode("6"))).toBe(0);
+  });
+
+  it("asks for a repair as it is told, and only of its own problems", () => {
+    expect(task.repair).toBeUndefined();
+    const repairing = textTask({
+      ...options,
+      repairPrompt: ({ prompt }, attempt) => (attempt === "9" ? null : tokenizer.encode(`${prompt}${attempt}!`)),
+    });
+    const problem = repairing.encode(problems[2]);
+    const asked = repairing.repair?.prompt(problem, tokenizer.encode("7"));
+    expect(tokenizer.decode(asked ?? [])).toBe("2+1=7!");
+    expect(repairing.repair?.prompt(problem, tokenizer.encode("9"))).toBeNull();
+    expect(() => repairing.repair?.prompt(task.encode(problems[2]), [])).toThrow(
+      "problem p2 is not one of this task's",
+    );
+  });
+
+  it("needs a problem", () => {
+    expect(() => textTask({ ...options, problems: [] })).toThrow("textTask: expected problems, received none");
+  });
+});
