@@ -14,7 +14,8 @@ import { inProcess, sampleAlone, sampleInTurns, type Contestant } from "./turns.
 
 /** Arrays of one size, and one call on them. */
 export interface Instance {
-  run(ops: Ops): void;
+  /** The call; a promise is waited for where the call is checked, and the work is done when `run` returns. */
+  run(ops: Ops): unknown;
   /** The same call in plain loops over typed arrays; absent where that would take minutes. */
   runPlain?(): void;
   /** The same call for ONNX Runtime. */
@@ -73,7 +74,7 @@ export interface Subject {
   /** `policy-update.clip/llama-2/in-place` */
   readonly name: string;
   /** What the kernel gets wrong on the reduced size, by output; empty where nothing. */
-  check(): readonly string[];
+  check(): Promise<readonly string[]>;
   measure(options: MeasureOptions): Promise<BenchRecord>;
 }
 
@@ -92,15 +93,15 @@ export function kebab(name: string): string {
 
 const nativeOps = (work: { readonly portable?: boolean }): Ops => openOps("cpu", { blas: work.portable !== true });
 
-function check<Size extends { readonly name: string }>(work: Work<Size>): string[] {
-  const outcome = (ops: Ops, make: Make): Outcome => {
+async function check<Size extends { readonly name: string }>(work: Work<Size>): Promise<string[]> {
+  const outcome = async (ops: Ops, make: Make): Promise<Outcome> => {
     const instance = work.build(work.reduced, make);
-    instance.run(ops);
+    await instance.run(ops);
     return instance.outcome();
   };
-  const kernel = outcome(nativeOps(work), float32);
-  const truth = outcome(reference(), float64);
-  const plain = outcome(reference(Math.fround), float64);
+  const kernel = await outcome(nativeOps(work), float32);
+  const truth = await outcome(reference(), float64);
+  const plain = await outcome(reference(Math.fround), float64);
   return Object.keys(truth).flatMap((key) => {
     const wrong = disagreement(kernel[key], truth[key], plain[key]);
     return wrong === undefined ? [] : [`${key}: ${wrong}`];
@@ -116,11 +117,11 @@ async function measure<Size extends { readonly name: string }>(
   const ops = nativeOps(work);
   const cost = work.cost(size);
   const instance = work.build(size, float32);
-  const contestants: Record<string, Contestant> = { ours: inProcess(() => instance.run(ops)) };
+  const contestants: Record<string, Contestant> = { ours: inProcess(() => void instance.run(ops)) };
   const floor = await openFloor(work, size, threads, env);
   if (floor !== undefined) contestants["floor"] = floor.contestant;
   const portable = openOps("cpu", { blas: false });
-  if (work.portablePeer === true) contestants["portable"] = inProcess(() => instance.run(portable));
+  if (work.portablePeer === true) contestants["portable"] = inProcess(() => void instance.run(portable));
   const torch = peers && env.peers["torch"] !== undefined ? work.torch?.(size) : undefined;
   if (torch !== undefined) contestants["torch"] = await PythonSubject.open("./torch_ops.py", { ...torch, threads });
   const onnx = peers && env.peers["onnxruntime"] !== undefined ? instance.onnx?.() : undefined;
@@ -162,7 +163,7 @@ async function openFloor<Size extends { readonly name: string }>(
   if (floor === undefined) return undefined;
   if ("instance" in floor) {
     const ops = nativeOps(work);
-    return { contestant: inProcess(() => floor.instance.run(ops)), factor: floor.factor };
+    return { contestant: inProcess(() => void floor.instance.run(ops)), factor: floor.factor };
   }
   if (env.peers["openblas"] === undefined) return undefined;
   return { contestant: await PythonSubject.open("./sgemm.py", { ...floor, threads }), factor: 1 };

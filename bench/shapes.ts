@@ -83,19 +83,58 @@ export const attentionTrees: readonly Rollouts[] = [
   { name: "8-share-75", branches: 8, length: 1024, shared: 768 },
 ];
 
+/** Of a transformer policy. */
+export interface PolicySize {
+  readonly vocabulary: number;
+  readonly hidden: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly kvHeads?: number;
+  readonly intermediate: number;
+  readonly tieEmbeddings?: boolean;
+}
+
+/** Weights that a token is multiplied by. */
+export function matrixWeights({
+  vocabulary,
+  hidden,
+  layers,
+  heads,
+  kvHeads = heads,
+  intermediate,
+}: PolicySize): number {
+  const projections = 2 * hidden * hidden * (1 + kvHeads / heads);
+  return layers * (projections + 3 * hidden * intermediate) + vocabulary * hidden;
+}
+
 /** A policy and the rollouts of one update. */
 export interface Training {
   readonly name: string;
-  readonly policy: {
-    readonly vocabulary: number;
-    readonly hidden: number;
-    readonly layers: number;
-    readonly heads: number;
-    readonly intermediate: number;
-  };
+  readonly policy: PolicySize;
   readonly problems: number;
   readonly rollouts: Rollouts;
 }
+
+/** A policy and what it continues. */
+export interface Generating {
+  readonly name: string;
+  readonly policy: PolicySize;
+  readonly prompts: number;
+  readonly promptLength: number;
+  /** of every continuation, none of which ends earlier */
+  readonly maxTokens: number;
+}
+
+/** stories260K, a published model of 260 thousand parameters. */
+const storiesPolicy: PolicySize = {
+  vocabulary: 512,
+  hidden: 64,
+  layers: 5,
+  heads: 8,
+  kvHeads: 4,
+  intermediate: 172,
+  tieEmbeddings: true,
+};
 
 const smallPolicy = { vocabulary: 512, hidden: 128, layers: 4, heads: 4, intermediate: 512 };
 
@@ -112,4 +151,15 @@ export const trainings: readonly Training[] = [
     problems: 64,
     rollouts: { name: "8-share-75", branches: 8, length: 64, shared: 48 },
   },
+  {
+    name: "stories260k",
+    policy: storiesPolicy,
+    problems: 128,
+    rollouts: { name: "1", branches: 1, length: 256, shared: 0 },
+  },
+];
+
+export const generations: readonly Generating[] = [
+  { name: "small", policy: smallPolicy, prompts: 64, promptLength: 16, maxTokens: 128 },
+  { name: "stories260k", policy: storiesPolicy, prompts: 64, promptLength: 16, maxTokens: 128 },
 ];

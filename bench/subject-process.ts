@@ -17,7 +17,7 @@ if (process.send !== undefined) {
   const request = JSON.parse(process.argv[2]) as SubjectRequest;
   const subject = allSubjects.find(({ name }) => name === request.name);
   if (subject === undefined) throw new Error(`bench: expected the name of a subject, received ${request.name}`);
-  const wrong = subject.check();
+  const wrong = await subject.check();
   const report: SubjectReport = wrong.length > 0 ? { wrong } : { record: await subject.measure(request) };
   process.send(report);
   process.disconnect();

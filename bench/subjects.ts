@@ -2,6 +2,7 @@
 
 import { attentionBench } from "./attention.bench.ts";
 import type { Subject } from "./harness.ts";
+import { generateBench } from "./generate.bench.ts";
 import { halfRowsBench } from "./half-rows.bench.ts";
 import { linearBench } from "./linear.bench.ts";
 import { linearLogprobsBench } from "./linear-logprobs.bench.ts";
@@ -29,4 +30,5 @@ export const allSubjects: readonly Subject[] = [
   ...attentionBench,
   ...sampleBench,
   ...trainStepBench,
+  ...generateBench,
 ];

@@ -15,7 +15,7 @@ import { random } from "../test/support/random.ts";
 import type { Instance, Work } from "./harness.ts";
 import { subjects } from "./harness.ts";
 import { normals } from "./inputs.ts";
-import { trainings, uniqueTokens, type Rollouts, type Training } from "./shapes.ts";
+import { matrixWeights, trainings, uniqueTokens, type Rollouts, type Training } from "./shapes.ts";
 
 const maxGradNorm = 1;
 
@@ -41,11 +41,8 @@ const trainStep: Work<Training> = {
 };
 
 /** Of the matrix products: two operations per weight and token, three times over for forward and backward. */
-function matrixFlops({ policy, problems, rollouts }: Training): number {
-  const { vocabulary, hidden, layers, intermediate } = policy;
-  const weights = layers * (4 * hidden * hidden + 3 * hidden * intermediate) + vocabulary * hidden;
-  return 6 * weights * problems * uniqueTokens(rollouts);
-}
+const matrixFlops = ({ policy, problems, rollouts }: Training): number =>
+  6 * matrixWeights(policy) * problems * uniqueTokens(rollouts);
 
 function build({ policy: config, problems, rollouts }: Training): Instance {
   const batch = batchOf(problems, rollouts, config.vocabulary);
@@ -62,7 +59,7 @@ function build({ policy: config, problems, rollouts }: Training): Instance {
   let logprobs: ArrayLike<number> = [];
   return {
     run(ops: Ops) {
-      policy ??= TransformerPolicy.create({ ...config, maxPositions: rollouts.length }, { random: random(3) }, ops);
+      policy ??= TransformerPolicy.create({ ...config, maxPositions: rollouts.length }, { random: random(3) }, { ops });
       const { logits, backward } = policy.forward(batch);
       const { targetOffsets, targets } = batch;
       ({ logprobs } = ops.policyUpdate.clip({ logits, dlogits: logits, targetOffsets, targets, ...loss }));

@@ -35,6 +35,8 @@ export interface PackOptions {
    * - a number: this constant
    */
   readonly normaliser?: "creditedTokens" | "tokens" | number;
+  /** what `creditedTokens` divides by, where the trees are part of a larger batch: `creditedTokens` of all its trees */
+  readonly creditedTokens?: number;
   /**
    * Drop the targets without credit, and the positions that neither own a target with credit nor are an ancestor of one.
    * Under a causal mask no other position is read. Default false.
@@ -52,7 +54,10 @@ export interface PackOptions {
 export function pack(trees: readonly Tree[], supervisions?: readonly Supervision[], options: PackOptions = {}): Batch {
   checkTrees(trees, supervisions);
   const { normaliser = "creditedTokens", prune = false } = options;
-  const divisor = divisorOf(trees, supervisions, normaliser);
+  const divisor =
+    normaliser === "creditedTokens"
+      ? (options.creditedTokens ?? creditedTokens(supervisions ?? []))
+      : divisorOf(trees, normaliser);
   const writer = new Writer();
   const stepCredits: number[] = [];
   const contributions: number[] = [];
@@ -132,27 +137,27 @@ function neededTokens(tree: Tree, supervision: Supervision | undefined): number[
   return needed;
 }
 
-function divisorOf(
-  trees: readonly Tree[],
-  supervisions: readonly Supervision[] | undefined,
-  normaliser: "creditedTokens" | "tokens" | number,
-): number {
+/** Tokens with credit, counted once per solution that gave some, as if the trees were unrolled. */
+export function creditedTokens(supervisions: readonly Supervision[]): number {
+  let sum = 0;
+  for (const { credits, rowOf } of supervisions) {
+    for (const rows of rowOf) for (const row of rows) sum += row < 0 ? 0 : credits[row].contributions;
+  }
+  return sum;
+}
+
+function divisorOf(trees: readonly Tree[], normaliser: "tokens" | number): number {
   if (typeof normaliser === "number") {
     if (!(normaliser > 0 && normaliser < Infinity)) {
       throw new RangeError(`pack: expected a normaliser above 0, received ${normaliser}`);
     }
     return normaliser;
   }
-  let sum = 0;
-  if (normaliser === "tokens") {
-    for (const tree of trees) for (const step of tree.steps.slice(1)) sum += step.tokens.length;
-  } else {
-    for (const { credits, rowOf } of supervisions ?? []) {
-      for (const rows of rowOf) for (const row of rows) sum += row < 0 ? 0 : credits[row].contributions;
-    }
-  }
-  return sum;
+  return trees.reduce((sum, tree) => sum + tokensOf(tree), 0);
 }
+
+/** Tokens of all of a tree's steps, the prompt apart. */
+const tokensOf = ({ steps }: Tree): number => steps.slice(1).reduce((sum, { tokens }) => sum + tokens.length, 0);
 
 function checkTrees(trees: readonly Tree[], supervisions: readonly Supervision[] | undefined): void {
   if (trees.length === 0) throw new RangeError("pack: expected trees [P], at least one, received none");
@@ -315,4 +320,25 @@ export function minibatches(
   return groups
     .filter((group) => group.length > 0)
     .map((group) => ({ trees: group.map((p) => trees[p]), supervisions: group.map((p) => supervisions[p]) }));
+}
+
+/**
+ * Cuts a minibatch between its trees so that each part holds at most `positions` tokens, or a single tree. The parts together
+ * make the gradient of the whole where each is packed with the `creditedTokens` of all.
+ */
+export function partsOf(minibatch: Minibatch, positions: number): Minibatch[] {
+  const parts: { trees: Tree[]; supervisions: Supervision[] }[] = [];
+  let room = 0;
+  minibatch.trees.forEach((tree, p) => {
+    const tokens = tree.problem.prompt.length + tokensOf(tree);
+    if (parts.length === 0 || tokens > room) {
+      parts.push({ trees: [], supervisions: [] });
+      room = positions;
+    }
+    const part = parts[parts.length - 1];
+    part.trees.push(tree);
+    part.supervisions.push(minibatch.supervisions[p]);
+    room -= tokens;
+  });
+  return parts;
 }

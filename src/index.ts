@@ -1,7 +1,7 @@
 /** The public surface. */
 
 export * from "./trajectory/index.ts";
-export { minibatches, pack, packSequences, unpack } from "./batch.ts";
+export { creditedTokens, minibatches, pack, packSequences, partsOf, unpack } from "./batch.ts";
 export type { Batch, Minibatch, PackOptions, SequenceOptions, TokenTree } from "./batch.ts";
 export * from "./ops/index.ts";
 export * from "./normaliser.ts";
@@ -19,6 +19,7 @@ export type {
   SaveOptions,
   TargetBatch,
   TransformerConfig,
+  TransformerOptions,
   TransformerStart,
 } from "./policies/transformer.ts";
 export type { RopeScaling } from "./policies/rope.ts";
@@ -36,6 +37,11 @@ export type { IdentifyMetrics, Iteration, IterationMetrics, TrainConfig, TrainSt
 export { chainArithmetic } from "./tasks/chain-arithmetic.ts";
 export type { ChainArithmetic, ChainArithmeticOptions } from "./tasks/chain-arithmetic.ts";
 export type { Task } from "./tasks/task.ts";
+export { textTask } from "./tasks/text.ts";
+export type { TextProblem, TextTask, TextTaskOptions } from "./tasks/text.ts";
+export { exactVerifier } from "./verifiers/exact.ts";
+export { numberVerifier } from "./verifiers/number.ts";
+export type { TextVerifier } from "./verifiers/verifier.ts";
 export { SafetensorsFile } from "./checkpoint/safetensors-reader.ts";
 export type { SafetensorsDtype, StoredTensor } from "./checkpoint/safetensors-reader.ts";
 export { saveSafetensors } from "./checkpoint/safetensors-writer.ts";

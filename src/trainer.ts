@@ -45,6 +45,8 @@ export interface TrainConfig {
   /** passes over the trees of an iteration */
   readonly epochs: number;
   readonly rowsPerBatch: number;
+  /** as in `UpdateConfig` */
+  readonly positionsPerPass?: number;
   readonly epsLow: number;
   readonly epsHigh: number;
 }

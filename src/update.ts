@@ -1,6 +1,6 @@
 /** From credits to a better policy: clipped policy-gradient steps on trees that carry credit. */
 
-import { minibatches, pack, type Batch } from "./batch.ts";
+import { creditedTokens, minibatches, pack, partsOf, type Batch } from "./batch.ts";
 import type { Optimizer } from "./optimizer.ts";
 import type { Floats, Ops, PolicyLossMetrics } from "./ops/ops.ts";
 import type { Policy } from "./policy.ts";
@@ -11,6 +11,11 @@ export interface UpdateConfig {
   readonly epochs: number;
   /** leaves with credit per step of the optimizer, about */
   readonly rowsPerBatch: number;
+  /**
+   * Tokens that go through the policy at a time, in whole trees: the passes of a batch add up to its gradient, in less memory.
+   * Default and 0: a batch is one pass.
+   */
+  readonly positionsPerPass?: number;
   readonly epsLow: number;
   readonly epsHigh: number;
 }
@@ -59,20 +64,32 @@ export function update(
   const { ops } = policy;
   const total = { steps: 0, positions: 0, loss: 0, entropy: 0, gradNorm: 0, firstRatioError: 0 };
   const sums = { count: 0, clipped: 0, kl: 0 };
+  const rows = { count: 0, entropy: 0 };
+
+  const positions = config.positionsPerPass || Infinity;
+  /** Each part of each minibatch, packed; `last` where its gradient completes the minibatch's. */
+  function* passes() {
+    for (const group of minibatches(trees, supervisions, config.rowsPerBatch, random)) {
+      const whole = creditedTokens(group.supervisions);
+      const parts = partsOf(group, positions);
+      for (const part of parts) {
+        const batch = pack(part.trees, part.supervisions, { prune: true, creditedTokens: whole });
+        total.positions += batch.tokens.length;
+        yield { trees: part.trees, batch, last: part === parts[parts.length - 1] };
+      }
+    }
+  }
 
   const old = new Map<Tree, Floats>();
-  for (const group of minibatches(trees, supervisions, config.rowsPerBatch, random)) {
-    const batch = pack(group.trees, group.supervisions, { prune: true });
-    total.positions += batch.tokens.length;
+  for (const { trees: packed, batch } of passes()) {
     const logprobs = measureLogprobs(policy, batch);
-    splitByTree(batch).forEach(({ start, end }, p) => old.set(group.trees[p], logprobs.slice(start, end)));
+    splitByTree(batch).forEach(({ start, end }, p) => old.set(packed[p], logprobs.slice(start, end)));
   }
 
   for (let epoch = 0; epoch < config.epochs; epoch++) {
-    for (const group of minibatches(trees, supervisions, config.rowsPerBatch, random)) {
-      const batch = pack(group.trees, group.supervisions, { prune: true });
+    for (const { trees: packed, batch, last } of passes()) {
       const { targetOffsets, targets, stepCredits, stepOf, weights } = batch;
-      const oldLogprobs = concatenate(ops, group.trees, old);
+      const oldLogprobs = concatenate(ops, packed, old);
       const pass = policy.forward(batch);
       const ratios = ops.allocate(targets.length);
       const result = ops.policyUpdate.clip({
@@ -89,13 +106,17 @@ export function update(
         ratios,
       });
       pass.backward(pass.logits);
-      if (total.steps === 0) total.firstRatioError = largestError(ratios, weights);
+      if (total.steps === 0) {
+        total.firstRatioError = Math.max(total.firstRatioError, largestError(ratios, weights));
+      }
+      total.loss += result.metrics.loss;
+      addMetrics(sums, result.metrics);
+      addEntropy(rows, result.entropy, targetOffsets);
+      if (!last) continue;
       total.gradNorm += policy.step(optimizer);
       total.steps++;
-      total.positions += batch.tokens.length;
-      total.loss += result.metrics.loss;
-      total.entropy += meanOverRows(result.entropy, targetOffsets);
-      addMetrics(sums, result.metrics);
+      total.entropy += rows.entropy / Math.max(1, rows.count);
+      rows.entropy = rows.count = 0;
     }
   }
   const perStep = Math.max(1, total.steps);
@@ -147,14 +168,16 @@ function largestError(ratios: Floats, weights: Floats): number {
   return most;
 }
 
-function meanOverRows(values: ArrayLike<number> | undefined, targetOffsets: Int32Array): number {
-  if (values === undefined) return 0;
-  let sum = 0;
-  let rows = 0;
+/** Of the rows that predict something. */
+function addEntropy(
+  rows: { count: number; entropy: number },
+  values: ArrayLike<number> | undefined,
+  targetOffsets: Int32Array,
+): void {
+  if (values === undefined) return;
   for (let t = 0; t < values.length; t++) {
     if (targetOffsets[t] === targetOffsets[t + 1]) continue;
-    sum += values[t];
-    rows++;
+    rows.entropy += values[t];
+    rows.count++;
   }
-  return rows > 0 ? sum / rows : 0;
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { minibatches, pack, packSequences, type Batch } from "../src/batch.ts";
+import { creditedTokens, minibatches, pack, packSequences, partsOf, type Batch } from "../src/batch.ts";
 import {
   completionOf,
   createTree,
@@ -253,5 +253,35 @@ describe("minibatches", () => {
       minibatches([tree], [supervise(tree, { ...grouped, advantage: (o) => o.map(() => 0) })], 8, random(1)),
     ).toEqual([]);
     expect(() => minibatches([tree], [], 8, random(1))).toThrow("minibatches: expected supervisions [P] of length 1");
+  });
+});
+
+describe("the parts of a minibatch", () => {
+  const next = random(3);
+  const trees = Array.from({ length: 9 }, () => randomTree(next));
+  const supervisions = trees.map((tree) =>
+    supervise(tree, { rule: "outcome", advantage: (o) => grpo({ outcomes: o }) }),
+  );
+  const tokensOf = (tree: Tree) =>
+    tree.problem.prompt.length + tree.steps.slice(1).flatMap(({ tokens }) => tokens).length;
+
+  it.each([1, 20, 50, Infinity])("hold its trees in order, at most %d tokens or a single tree", (positions) => {
+    const parts = partsOf({ trees, supervisions }, positions);
+    expect(parts.flatMap((part) => part.trees)).toEqual(trees);
+    expect(parts.flatMap((part) => part.supervisions)).toEqual(supervisions);
+    for (const part of parts) {
+      const tokens = part.trees.reduce((sum, tree) => sum + tokensOf(tree), 0);
+      expect(tokens <= positions || part.trees.length === 1).toBe(true);
+    }
+    if (positions === Infinity) expect(parts).toHaveLength(1);
+    if (positions === 1) expect(parts).toHaveLength(9);
+  });
+
+  it("packed with the credited tokens of all have the weights of the whole", () => {
+    const whole = pack(trees, supervisions);
+    const parts = partsOf({ trees, supervisions }, 20).map((part) =>
+      pack(part.trees, part.supervisions, { creditedTokens: creditedTokens(supervisions) }),
+    );
+    expect(parts.flatMap(({ weights }) => [...weights])).toEqual([...whole.weights]);
   });
 });

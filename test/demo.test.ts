@@ -11,10 +11,11 @@ import {
   type DemoResult,
 } from "../src/demo/demo.ts";
 import { findExample, writeExample } from "../src/demo/example.ts";
-import { reportHtml } from "../src/demo/report.ts";
+
 import { deviation, mean, sampledAt, table, tableRows, toJson, tokensToReach } from "../src/demo/summary.ts";
 import { TransformerPolicy } from "../src/policies/transformer.ts";
 import { run } from "../src/run/run.ts";
+import { demoReport } from "../src/report/demo.ts";
 import { chainArithmetic } from "../src/tasks/chain-arithmetic.ts";
 import type { SuperviseConfig } from "../src/trajectory/index.ts";
 import { draw } from "./support/draw.ts";
@@ -163,7 +164,7 @@ describe("a very small demo", () => {
   });
 
   it("reports in one page that quotes what it was given", () => {
-    const html = reportHtml({ ...toJson(result), task: "a < b & c" }, `<script>"run"</script>`);
+    const html = demoReport({ ...toJson(result), task: "a < b & c" }, `<script>"run"</script>`);
     expect(html).not.toMatch(/<script|<link|https?:|src=/);
     expect(html).toContain("<h1>&lt;script&gt;&quot;run&quot;&lt;/script&gt;</h1>");
     expect(html).toContain("a &lt; b &amp; c");

@@ -8,8 +8,9 @@ import { TablePolicy } from "../src/policies/table.ts";
 import { grpo, supervise, type SuperviseConfig, type Tree } from "../src/trajectory/index.ts";
 import { measureLogprobs, update, type UpdateConfig } from "../src/update.ts";
 import { draw } from "./support/draw.ts";
-import { byTarget, valuesOf } from "./support/policies.ts";
+import { byTarget, relativeError, smallTransformer, valuesOf } from "./support/policies.ts";
 import { random } from "./support/random.ts";
+import { randomTree } from "./support/trees.ts";
 
 const settings: UpdateConfig = { epochs: 1, rowsPerBatch: 4, epsLow: 0.2, epsHigh: 0.2 };
 const byOutcome: SuperviseConfig = { rule: "outcome", advantage: (outcomes) => grpo({ outcomes }) };
@@ -117,6 +118,29 @@ describe("an update", () => {
       expect(Object.values(metrics)).toEqual(Object.values(metrics).map(() => 0));
     }
     expect(valuesOf(policy)).toEqual(before);
+  });
+
+  it("makes the same step of a batch in several passes as in one", () => {
+    const next = random(5);
+    const trees = Array.from({ length: 12 }, () => randomTree(next));
+    const rules: SuperviseConfig = { ...byOutcome, rule: "contrast" };
+    const results = [0, 1, 30].map((positionsPerPass) => {
+      const policy = smallTransformer(openOps("cpu"));
+      const optimizer = new AdamW({ lr: 0.01 });
+      const config = { ...settings, epochs: 2, rowsPerBatch: 12, positionsPerPass };
+      const metrics = update(policy, optimizer, trees, credit(trees, rules), config, random(1));
+      return { metrics, values: valuesOf(policy) };
+    });
+    const [whole, ...parted] = results;
+    expect(whole.metrics.steps).toBeGreaterThan(2);
+    for (const { metrics, values } of parted) {
+      expect(relativeError(values, whole.values)).toBeLessThan(1e-5);
+      expect(metrics.steps).toBe(whole.metrics.steps);
+      expect(metrics.positions).toBe(whole.metrics.positions);
+      for (const name of ["loss", "clipFraction", "approxKl", "entropy", "gradNorm"] as const) {
+        expect(metrics[name], name).toBeCloseTo(whole.metrics[name], 4);
+      }
+    }
   });
 
   it("leaves out the groups that carry no credit: they change neither steps nor parameters", () => {

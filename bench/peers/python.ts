@@ -12,7 +12,7 @@ import type { Contestant, Sampling } from "../turns.ts";
 export interface PythonJob {
   /** a function of the script */
   readonly subject: string;
-  readonly shape: Readonly<Record<string, number>>;
+  readonly shape: Readonly<Record<string, number | boolean>>;
   readonly threads: number;
 }
 

@@ -187,39 +187,71 @@ def sample(rows, vocabulary):
 
 
 class Block(torch.nn.Module):
-    def __init__(self, hidden, heads, intermediate):
+    def __init__(self, hidden, heads, kvHeads, intermediate):
         super().__init__()
-        self.heads = heads
+        self.heads, self.repeats = heads, heads // kvHeads
+        width = hidden // heads * kvHeads
         self.norms = torch.nn.Parameter(torch.ones(2, hidden))
-        self.q, self.k, self.v, self.o = (torch.nn.Linear(hidden, hidden, bias=False) for _ in range(4))
+        self.q, self.o = (torch.nn.Linear(hidden, hidden, bias=False) for _ in range(2))
+        self.k, self.v = (torch.nn.Linear(hidden, width, bias=False) for _ in range(2))
         self.gate, self.up = (torch.nn.Linear(hidden, intermediate, bias=False) for _ in range(2))
         self.down = torch.nn.Linear(intermediate, hidden, bias=False)
 
-    def forward(self, x, cosines, sines, mask):
+    def forward(self, x, cosines, sines, mask, cache=None):
+        """With a cache [keys, values] of what came before, which grows by x."""
         batch, length, hidden = x.shape
         h = rms_norm(x, self.norms[0])
-        q, k, v = (p(h).view(batch, length, self.heads, -1).transpose(1, 2) for p in (self.q, self.k, self.v))
-        attended = attend(rotate(q, cosines, sines), rotate(k, cosines, sines), v, mask)
+        q, k, v = (p(h).view(batch, length, -1, hidden // self.heads).transpose(1, 2) for p in (self.q, self.k, self.v))
+        q, k = rotate(q, cosines, sines), rotate(k, cosines, sines)
+        if cache is not None:
+            cache[:] = [torch.cat((old, new), 2) for old, new in zip(cache, (k, v))] if cache else [k, v]
+            k, v = cache
+        if self.repeats > 1:
+            k, v = k.repeat_interleave(self.repeats, 1), v.repeat_interleave(self.repeats, 1)
+        attended = attend(q, k, v, mask)
         x = x + self.o(attended.transpose(1, 2).reshape(batch, length, hidden))
         h = rms_norm(x, self.norms[1])
         return x + self.down(F.silu(self.gate(h)) * self.up(h))
 
 
 class Transformer(torch.nn.Module):
-    def __init__(self, vocabulary, hidden, layers, heads, intermediate, length):
+    def __init__(self, vocabulary, hidden, layers, heads, intermediate, length, kvHeads=None, tieEmbeddings=False):
         super().__init__()
         self.embedding = torch.nn.Embedding(vocabulary, hidden)
-        self.blocks = torch.nn.ModuleList(Block(hidden, heads, intermediate) for _ in range(layers))
+        self.blocks = torch.nn.ModuleList(Block(hidden, heads, kvHeads or heads, intermediate) for _ in range(layers))
         self.norm = torch.nn.Parameter(torch.ones(hidden))
         self.head = torch.nn.Linear(hidden, vocabulary, bias=False)
+        if tieEmbeddings:
+            self.head.weight = self.embedding.weight
         self.cosines, self.sines = angles(length, hidden // heads)
         self.mask = torch.ones(length, length).tril() > 0
 
-    def forward(self, tokens):
+    def forward(self, tokens, begin=0, caches=None):
+        end = begin + tokens.shape[1]
         x = self.embedding(tokens)
-        for block in self.blocks:
-            x = block(x, self.cosines, self.sines, self.mask)
-        return self.head(rms_norm(x, self.norm))
+        for layer, block in enumerate(self.blocks):
+            cache = None if caches is None else caches[layer]
+            x = block(x, self.cosines[begin:end], self.sines[begin:end], self.mask[begin:end, :end], cache)
+        return self.head(rms_norm(x if caches is None else x[:, -1:], self.norm))
+
+
+def generate(prompts, promptLength, maxTokens, **policy):
+    """Token by token with keys and values kept, all prompts together."""
+    model = Transformer(length=promptLength + maxTokens, **policy)
+    tokens = torch.randint(0, policy["vocabulary"], (prompts, promptLength))
+
+    @torch.no_grad()
+    def run():
+        caches = [[] for _ in model.blocks]
+        next, begin = tokens, 0
+        for _ in range(maxTokens):
+            logits = model(next, begin, caches)[:, -1]
+            begin += next.shape[1]
+            logprobs = torch.log_softmax(logits, dim=-1)
+            next = torch.multinomial(logprobs.exp(), 1)
+            logprobs.gather(-1, next)
+
+    return run
 
 
 def train_step(sequences, length, **policy):
@@ -246,7 +278,7 @@ SUBJECTS = {
     function.__name__: function
     for function in (
         logprobs, logprobs_bf16, logprobs_backward, policy_update, policy_loss, scatter_advantages, adamw, grad_norm, linear,
-        linear_backward, norm, rope, swiglu, embed, tree_attention, tree_attention_backward, sample, train_step,
+        linear_backward, norm, rope, swiglu, embed, tree_attention, tree_attention_backward, sample, train_step, generate,
     )
 }  # fmt: skip
 

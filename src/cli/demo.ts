@@ -51,7 +51,7 @@ export function demoCommand(): Command {
 async function demo(options: DemoOptions): Promise<void> {
   const { demoDefaults, methodConfig, methodNames, runDemo } = await import("../demo/demo.ts");
   const { findExample, writeExample } = await import("../demo/example.ts");
-  const { reportHtml } = await import("../demo/report.ts");
+  const { demoReport } = await import("../report/demo.ts");
   const { table, toJson } = await import("../demo/summary.ts");
   const { saveSafetensors } = await import("../checkpoint/safetensors-writer.ts");
   const { chainArithmetic } = await import("../tasks/chain-arithmetic.ts");
@@ -120,7 +120,7 @@ async function demo(options: DemoOptions): Promise<void> {
 
   const json = toJson(result);
   await writeFile(join(directory, "result.json"), JSON.stringify(json, null, 2) + "\n");
-  await writeFile(join(directory, "report.html"), reportHtml(json, `stepcredit demo: ${name}`));
+  await writeFile(join(directory, "report.html"), demoReport(json, `stepcredit demo: ${name}`));
   if (options.json !== undefined) await writeFile(options.json, JSON.stringify(json, null, 2) + "\n");
 
   console.log(`\n${table(json)}\n`);

@@ -1,6 +1,7 @@
 /** The command line as a whole: what its commands have in common. */
 
 import { Command, CommanderError } from "commander";
+import { buildCommand } from "./build.ts";
 import { creditCommand } from "./credit.ts";
 import { demoCommand } from "./demo.ts";
 import { doctorCommand } from "./doctor.ts";
@@ -8,6 +9,7 @@ import { errorLine, exitCodeOf } from "./errors.ts";
 import { evalCommand } from "./eval.ts";
 import { goldenCommand } from "./golden.ts";
 import { initCommand } from "./init.ts";
+import { reportCommand } from "./report.ts";
 import { trainCommand } from "./train.ts";
 import { packageVersion } from "./version.ts";
 
@@ -17,9 +19,11 @@ const commands: readonly (() => Command)[] = [
   initCommand,
   trainCommand,
   evalCommand,
+  reportCommand,
   creditCommand,
   goldenCommand,
   doctorCommand,
+  buildCommand,
 ];
 
 export function createProgram(): Command {

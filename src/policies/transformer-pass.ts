@@ -47,6 +47,8 @@ export interface Model {
   readonly cosines: Floats;
   readonly sines: Floats;
   readonly workspace: Workspace;
+  /** whether the backward of a layer computes again what its forward left: of a pass only the layers' inputs are kept */
+  readonly recompute: boolean;
 }
 
 /** Positions `begin … end` of a batch of `T`: whole trees. `subtreeEnd` counts from `begin`. */
@@ -86,12 +88,14 @@ export function stretchesOf(batch: Pick<Batch, "tokens" | "depth" | "subtreeEnd"
 }
 
 /** What the forward of a layer leaves for its backward; `x` is the layer's input. */
-function keptOf({ config, workspace }: Model, { begin, end, T }: Stretch, layer: number) {
+function keptOf({ config, workspace, recompute }: Model, { begin, end, T }: Stretch, layer: number) {
   const { hidden: H, intermediate: F, heads, headSize: D, kvHeads } = config;
-  const rows = (name: string, width: number): Floats =>
+  const ofPass = (name: string, width: number): Floats =>
     workspace.take(`${name}.${layer}`, T * width).subarray(begin * width, end * width);
+  const scratch = (name: string, width: number): Floats => workspace.take(name, (end - begin) * width);
+  const rows = recompute ? scratch : ofPass;
   return {
-    x: rows("x", H),
+    x: ofPass("x", H),
     rrms1: rows("rrms1", 1),
     h1: rows("h1", H),
     q: rows("q", heads * D),
@@ -230,7 +234,10 @@ export function backwardStretch(model: Model, stretch: Stretch, dlogits: Floats)
   ops.linearBackward({ x: normed, weight: head.data, dy, rows, dx: dh, dweight: head.grad });
   ops.rmsNormBackward({ x, weight: norm.data, rrms, dy: dh, dx, dweight: norm.grad });
   for (let layer = layers - 1; layer >= 0; layer--) {
-    backwardLayer(model, stretch, blocks[layer], keptOf(model, stretch, layer), dx, dh);
+    const kept = keptOf(model, stretch, layer);
+    // Its output is known: what it writes there goes into scratch.
+    if (model.recompute) forwardLayer(model, stretch, blocks[layer], kept, workspace.take("again", rows * H));
+    backwardLayer(model, stretch, blocks[layer], kept, dx, dh);
   }
   ops.embedBackward({ ids: stretch.tokens, hidden: H, dout: dx, dtable: embedding.grad });
   if (positions !== undefined) {

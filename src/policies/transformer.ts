@@ -50,11 +50,19 @@ import { Workspace } from "./workspace.ts";
 export type { TransformerConfig } from "./transformer-config.ts";
 export type { TransformerStart } from "./transformer-start.ts";
 
-export interface LoadOptions {
-  /** where the ops run; default cpu */
-  readonly device?: "cpu" | "cuda";
-  /** ops that are open already, instead of a device */
+export interface TransformerOptions {
+  /** ops that are open already; default those of the CPU */
   readonly ops?: Ops;
+  /**
+   * Of a training pass, keep the inputs of the layers alone and compute what lies inside them again for the gradient: less
+   * memory for about a third more time, and the same numbers to the bit. Default false: all of it is kept.
+   */
+  readonly recompute?: boolean;
+}
+
+export interface LoadOptions extends TransformerOptions {
+  /** where the ops run, unless they are given; default cpu */
+  readonly device?: "cpu" | "cuda";
   /** longest sequence; default the config's `max_position_embeddings` */
   readonly maxPositions?: number;
 }
@@ -95,6 +103,8 @@ interface Origin {
 export class TransformerPolicy implements Policy {
   readonly ops: Ops;
   readonly config: ResolvedConfig;
+  /** as in `TransformerOptions` */
+  readonly recompute: boolean;
   readonly #parameters: Parameters;
   readonly #model: Model;
   readonly #decoder: TransformerDecoder;
@@ -105,8 +115,9 @@ export class TransformerPolicy implements Policy {
   #disposed = false;
 
   /** A policy with all parameters 0; `create` starts one at random, `load` reads one. */
-  constructor(config: TransformerConfig, ops: Ops = openOps("cpu")) {
+  constructor(config: TransformerConfig, { ops = openOps("cpu"), recompute = false }: TransformerOptions = {}) {
     this.ops = ops;
+    this.recompute = recompute;
     this.config = resolveConfig(config);
     this.#parameters = new Parameters(ops, shapesOf(this.config));
     this.#model = this.#assemble();
@@ -114,8 +125,8 @@ export class TransformerPolicy implements Policy {
   }
 
   /** A policy started at random. */
-  static create(config: TransformerConfig, start: TransformerStart, ops?: Ops): TransformerPolicy {
-    const policy = new TransformerPolicy(config, ops);
+  static create(config: TransformerConfig, start: TransformerStart, options?: TransformerOptions): TransformerPolicy {
+    const policy = new TransformerPolicy(config, options);
     startParameters(policy.parameters(), policy.config, start);
     return policy;
   }
@@ -127,8 +138,8 @@ export class TransformerPolicy implements Policy {
   static async load(directory: string, options: LoadOptions = {}): Promise<TransformerPolicy> {
     const path = join(directory, "config.json");
     const described = parseHuggingFaceConfig(path, await readJson(path), options.maxPositions);
-    const ops = options.ops ?? openOps(options.device ?? "cpu");
-    const policy = new TransformerPolicy(described.config, ops);
+    const { ops = openOps(options.device ?? "cpu"), recompute = false } = options;
+    const policy = new TransformerPolicy(described.config, { ops, recompute });
     await readWeights(directory, policy.parameters(), policy.config.tieEmbeddings ? [headName] : []);
     const tokenizer = (await isThere(join(directory, "tokenizer.json")))
       ? await HuggingFaceTokenizer.load(directory)
@@ -175,7 +186,7 @@ export class TransformerPolicy implements Policy {
 
   clone(): TransformerPolicy {
     this.#alive("clone");
-    const copy = new TransformerPolicy(this.config, this.ops);
+    const copy = new TransformerPolicy(this.config, this);
     copy.#parameters.data.set(this.#parameters.data);
     copy.#origin = this.#origin;
     return copy;
@@ -316,6 +327,7 @@ export class TransformerPolicy implements Policy {
       cosines,
       sines,
       workspace: new Workspace(this.ops),
+      recompute: this.recompute,
     };
   }
 

@@ -81,6 +81,13 @@ const optimizationFields = {
   temperature: positive().default(1).describe("of the rollouts"),
   epochs: count().default(2).describe("passes over the rollouts of an iteration"),
   rowsPerBatch: count().default(128).describe("rollouts with credit per step of the optimizer, about"),
+  positionsPerPass: count(0)
+    .default(0)
+    .describe("packed positions that go through the policy at a time, about; gradients add up; 0: a whole batch"),
+  recompute: z
+    .boolean()
+    .default(false)
+    .describe("compute activations again for the gradient instead of keeping them: less memory, a third more time"),
   epsLow: z.number().min(0).max(1).default(0.2).describe("the ratio is clipped below 1 - epsLow"),
   epsHigh: z.number().min(0).default(0.2).describe("the ratio is clipped above 1 + epsHigh"),
   lr: positive().default(1e-5).describe("learning rate of AdamW; a small fresh policy wants more, such as 0.0006"),

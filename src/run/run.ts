@@ -25,7 +25,14 @@ const checkpointsName = "checkpoints";
 const policyName = "policy";
 
 /** What a run may be gone on with differently: nothing of it changes what is drawn. */
-const changeable: readonly (keyof RunConfig)[] = ["runs", "name", "threads", "checkpointEvery", "keepCheckpoints"];
+const changeable: readonly (keyof RunConfig)[] = [
+  "runs",
+  "name",
+  "threads",
+  "recompute",
+  "checkpointEvery",
+  "keepCheckpoints",
+];
 
 /** What a listener hears while a run works; the run waits for it. */
 export interface RunEvents {

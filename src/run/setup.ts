@@ -1,8 +1,7 @@
 /** From a configuration to what it names: the policy, the task and the problems that are held out. */
 
 import { openOps } from "../ops/native.ts";
-import type { Ops } from "../ops/ops.ts";
-import { TransformerPolicy } from "../policies/transformer.ts";
+import { TransformerPolicy, type TransformerOptions } from "../policies/transformer.ts";
 import { deriveSeed, Random } from "../random.ts";
 import { chainArithmetic, type ChainArithmetic } from "../tasks/chain-arithmetic.ts";
 import type { Task } from "../tasks/task.ts";
@@ -33,9 +32,9 @@ export interface Setup {
  */
 export async function setUp(config: RunConfig, directory?: string): Promise<Setup> {
   const from = directory ?? (config.policy === "fresh" ? undefined : config.policy);
-  const ops = openOps(config.device);
-  const loaded = from === undefined ? undefined : await TransformerPolicy.load(from, { ops });
-  return config.task === "problems" ? setUpProblems(config, loaded, ops) : setUpChain(config, loaded, ops);
+  const options = { ops: openOps(config.device), recompute: config.recompute };
+  const loaded = from === undefined ? undefined : await TransformerPolicy.load(from, options);
+  return config.task === "problems" ? setUpProblems(config, loaded, options) : setUpChain(config, loaded, options);
 }
 
 /** The held-out problems of chain arithmetic: those of all runs whose policies had one start. */
@@ -44,7 +43,7 @@ export function heldOutChains(task: ChainArithmetic, config: RunConfig): Problem
   return Array.from({ length: config.evaluationProblems }, () => task.problem(random.next));
 }
 
-function setUpChain(config: RunConfig, loaded: TransformerPolicy | undefined, ops: Ops): Setup {
+function setUpChain(config: RunConfig, loaded: TransformerPolicy | undefined, options: TransformerOptions): Setup {
   const task = chainArithmetic();
   if (loaded !== undefined) {
     const { vocabulary, maxPositions } = loaded.config;
@@ -56,7 +55,7 @@ function setUpChain(config: RunConfig, loaded: TransformerPolicy | undefined, op
     }
   }
   return {
-    policy: loaded ?? freshPolicy(task, config.warmStartSeed, config, ops),
+    policy: loaded ?? freshPolicy(task, config.warmStartSeed, config, options),
     task,
     heldOut: heldOutChains(task, config),
     demonstrator: loaded === undefined ? task : undefined,
@@ -64,9 +63,13 @@ function setUpChain(config: RunConfig, loaded: TransformerPolicy | undefined, op
   };
 }
 
-async function setUpProblems(config: RunConfig, loaded: TransformerPolicy | undefined, ops: Ops): Promise<Setup> {
+async function setUpProblems(
+  config: RunConfig,
+  loaded: TransformerPolicy | undefined,
+  options: TransformerOptions,
+): Promise<Setup> {
   const tokenizer = await openTokenizer(config, loaded);
-  const policy = loaded ?? startedPolicy(config, tokenizer.vocabulary, ops);
+  const policy = loaded ?? startedPolicy(config, tokenizer.vocabulary, options);
   if (tokenizer.vocabulary > policy.vocabulary) {
     throw new ConfigError(
       `tokenizer: expected at most the policy's ${policy.vocabulary} tokens, received ${tokenizer.vocabulary}`,
@@ -145,10 +148,11 @@ async function openTokenizer(config: RunConfig, policy: TransformerPolicy | unde
   }
 }
 
-function startedPolicy(config: RunConfig, vocabulary: number, ops: Ops): TransformerPolicy {
+function startedPolicy(config: RunConfig, vocabulary: number, options: TransformerOptions): TransformerPolicy {
   const { layers, hidden, heads, intermediate, maxPositions } = config;
   const { next: random } = new Random(deriveSeed(config.seed, "policy"));
-  return TransformerPolicy.create({ vocabulary, layers, hidden, heads, intermediate, maxPositions }, { random }, ops);
+  const size = { vocabulary, layers, hidden, heads, intermediate, maxPositions };
+  return TransformerPolicy.create(size, { random }, options);
 }
 
 /** A text to the tokens that the policy continues. */

@@ -1,10 +1,9 @@
 /** A policy for chain arithmetic before reinforcement: supervised on a noisy demonstrator. */
 
 import { packSequences, type Batch } from "../batch.ts";
-import type { Ops } from "../ops/ops.ts";
 import { AdamW } from "../optimizer.ts";
 import { normals } from "../policies/transformer-start.ts";
-import { TransformerPolicy, type TransformerConfig } from "../policies/transformer.ts";
+import { TransformerPolicy, type TransformerConfig, type TransformerOptions } from "../policies/transformer.ts";
 import { deriveSeed, Random } from "../random.ts";
 import { supervisedStep } from "../supervised.ts";
 import type { ChainArithmetic } from "../tasks/chain-arithmetic.ts";
@@ -50,7 +49,7 @@ export function freshPolicy(
   task: ChainArithmetic,
   seed: number,
   size: Pick<TransformerConfig, "layers" | "hidden" | "heads" | "intermediate">,
-  ops?: Ops,
+  options?: TransformerOptions,
 ): TransformerPolicy {
   const random = new Random(deriveSeed(seed, "policy")).next;
   const { vocabulary, maxPositions } = task;
@@ -58,7 +57,7 @@ export function freshPolicy(
   return TransformerPolicy.create(
     { vocabulary, layers, hidden, heads, intermediate, maxPositions, positionTable: true },
     { random, positions: task.positions(hidden, normals(random)) },
-    ops,
+    options,
   );
 }
 

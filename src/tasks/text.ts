@@ -54,7 +54,10 @@ export function textTask(options: TextTaskOptions): TextTask {
     maxTokens,
     ...(stop !== undefined && { stop }),
     segment,
-    verify: ({ answer }, completion) => verifier.verify(tokenizer.decode(completion), answer),
+    verify({ answer }, completion) {
+      const finished = stop?.includes(completion[completion.length - 1]) === true;
+      return verifier.verify(tokenizer.decode(completion), answer, finished);
+    },
     encode,
     problem(_, index) {
       const at = Math.floor(index / problems.length);

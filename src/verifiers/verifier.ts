@@ -1,8 +1,11 @@
 /** Judges of written solutions. */
 
 export interface TextVerifier {
-  /** 1 where the solution gives the answer, else 0. Throws where the answer itself cannot be judged. */
-  verify(solution: string, answer: unknown): number;
+  /**
+   * 1 where the solution gives the answer, else 0. Throws where the answer itself cannot be judged.
+   * @param finished whether the solution came to its end; false: it was cut off at its limit
+   */
+  verify(solution: string, answer: unknown, finished: boolean): number;
 }
 
 /** What comes after the last occurrence of a marker; undefined where there is none. An empty marker: the whole text. */

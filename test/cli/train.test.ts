@@ -233,6 +233,31 @@ describe("stepcredit eval", () => {
   });
 });
 
+describe("stepcredit report", () => {
+  it("draws runs side by side in one page, with what they ended with", () => {
+    for (const method of ["iop", "outcome"] as const) {
+      expect(stepcredit("train", configured(method, { method, budgetTokens: 4000 }))).toMatchObject(finished);
+    }
+    const json = join(folder, "report.json");
+    const written = stepcredit("report", runDirectory("iop"), runDirectory("outcome"), "--json", json);
+    expect(written).toMatchObject({ ...finished, stdout: `${join(runDirectory("iop"), "report.html")}\n` });
+    const html = readFileSync(join(runDirectory("iop"), "report.html"), "utf8");
+    expect(html).not.toMatch(/<script|<link|https?:|src=|NaN|undefined/);
+    expect(html.match(/<polyline/g)).toHaveLength(4);
+    const runs = JSON.parse(readFileSync(json, "utf8")) as { name: string; tokens: number; curve: number[][] }[];
+    expect(runs.map(({ name }) => name)).toEqual(["iop", "outcome"]);
+    for (const { name, tokens, curve } of runs) {
+      const result = readFileSync(join(runDirectory(name), "result.json"), "utf8");
+      expect(JSON.parse(result)).toMatchObject({ tokens, curve });
+      expect(html).toContain(`<td>${tokens.toLocaleString("en")}</td>`);
+    }
+    expect(stepcredit("report", folder)).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining("metrics.jsonl") as string,
+    });
+  });
+});
+
 describe("stepcredit init", () => {
   it("writes a configuration that train understands, and overwrites nothing", () => {
     const path = join(folder, "new.yaml");

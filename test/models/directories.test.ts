@@ -70,7 +70,7 @@ describe("a saved policy", () => {
     ["stretched", { ropeScaling: { type: "linear", factor: 2 } as const }],
   ])("that was made here loads as what it was: %s", async (_name, parts) => {
     const shape = { vocabulary: 11, hidden: 8, layers: 1, heads: 2, intermediate: 12, maxPositions: 16 };
-    const policy = TransformerPolicy.create({ ...shape, ...parts }, { random: new Random(1).next }, ops);
+    const policy = TransformerPolicy.create({ ...shape, ...parts }, { random: new Random(1).next }, { ops });
     const saved = fresh();
     await policy.save(saved);
     const loaded = await TransformerPolicy.load(saved, { ops });
@@ -81,7 +81,7 @@ describe("a saved policy", () => {
 
   it("says when no model type has its parts", async () => {
     const shape = { vocabulary: 11, hidden: 8, layers: 1, heads: 2, intermediate: 12, maxPositions: 16 };
-    const policy = new TransformerPolicy({ ...shape, qkNorm: true, mlpBias: true }, ops);
+    const policy = new TransformerPolicy({ ...shape, qkNorm: true, mlpBias: true }, { ops });
     await expect(policy.save(fresh())).rejects.toThrow("no Hugging Face model type has this combination");
   });
 });

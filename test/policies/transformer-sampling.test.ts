@@ -91,7 +91,9 @@ describe("what sampling and training compute", () => {
   it.skipIf(!enabled)("agrees to 1e-5 where products go to BLAS (skipped without one)", async () => {
     const config = { vocabulary: 300, hidden: 256, layers: 2, heads: 4, kvHeads: 4, headSize: 64 };
     const start = { random: random(1) };
-    const policy = TransformerPolicy.create({ ...config, intermediate: 320, maxPositions: 24 }, start, openOps("cpu"));
+    const policy = TransformerPolicy.create({ ...config, intermediate: 320, maxPositions: 24 }, start, {
+      ops: openOps("cpu"),
+    });
     const completions = await sample(policy, asked);
     const [own, training] = [sampled(completions), trained(policy, completions)];
     const errors = own.map((logprob, n) => Math.abs(logprob - training[n]));

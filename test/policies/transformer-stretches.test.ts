@@ -1,10 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { packSequences } from "../../src/batch.ts";
 import { openOps } from "../../src/ops/native.ts";
+import { TransformerPolicy } from "../../src/policies/transformer.ts";
 import { stretchesOf, stretchLength } from "../../src/policies/transformer-pass.ts";
 import { randomArrays } from "../support/arrays.ts";
 import { bits } from "../support/close.ts";
-import { clearGradient, gradientOf, relativeError, smallTransformer } from "../support/policies.ts";
+import { clearGradient, gradientOf, relativeError, smallConfig, smallTransformer } from "../support/policies.ts";
 
 describe("stretches", () => {
   // Trees of 3, 1, 4 and 2 positions.
@@ -71,5 +72,46 @@ describe("a batch of several stretches", () => {
       begin = end;
     }
     expect(relativeError(gradientOf(policy), together)).toBeLessThan(1e-5);
+  });
+});
+
+describe("activations that are computed again", () => {
+  it.each([{}, { qkNorm: true, qkvBias: true }])("give the same logits and gradients to the bit with %j", (parts) => {
+    const ops = openOps("cpu", { blas: false });
+    const kept = smallTransformer(ops, { intermediate: 2048, ...parts });
+    const again = new TransformerPolicy(kept.config, { ops, recompute: true });
+    again.parameters().forEach(({ data }, p) => data.set(kept.parameters()[p].data));
+    const draw = randomArrays(9);
+    const batch = packSequences(Array.from({ length: 130 }, () => [...draw.integers(10, 11)]));
+    const dlogits = draw.normals(batch.tokens.length * kept.vocabulary);
+    const [one, other] = [kept, again].map((policy) => {
+      const pass = policy.forward(batch);
+      const logits = bits(pass.logits);
+      pass.backward(dlogits.slice());
+      return { logits, gradient: gradientOf(policy) };
+    });
+    expect(other.logits).toEqual(one.logits);
+    expect(other.gradient).toEqual(one.gradient);
+    expect(again.clone().recompute).toBe(true);
+  });
+
+  it("need memory for one layer's activations and every layer's input", () => {
+    const config = { ...smallConfig, layers: 8, intermediate: 2048 };
+    const draw = randomArrays(9);
+    const batch = packSequences(Array.from({ length: 130 }, () => [...draw.integers(10, 11)]));
+    const [kept, again] = [false, true].map((recompute) => {
+      const ops = openOps("cpu");
+      let numbers = 0;
+      const allocate = (length: number): Float32Array => {
+        numbers += length;
+        return new Float32Array(length);
+      };
+      const policy = new TransformerPolicy(config, { ops: { ...ops, allocate }, recompute });
+      const before = numbers;
+      const pass = policy.forward(batch);
+      pass.backward(pass.logits);
+      return numbers - before;
+    });
+    expect(again).toBeLessThan(kept / 5);
   });
 });

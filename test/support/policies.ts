@@ -20,7 +20,7 @@ export const smallConfig: TransformerConfig = {
 
 /** A transformer whose log-probs are far from uniform. */
 export function smallTransformer(ops: Ops, config: Partial<TransformerConfig> = {}, seed = 1): TransformerPolicy {
-  return TransformerPolicy.create({ ...smallConfig, ...config }, { random: random(seed), head: 0.5 }, ops);
+  return TransformerPolicy.create({ ...smallConfig, ...config }, { random: random(seed), head: 0.5 }, { ops });
 }
 
 /** The gradients of all parameters, one after the other. */

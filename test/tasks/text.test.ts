@@ -51,6 +51,16 @@ describe("a task of problems in words", () => {
     expect(task.verify(problem, tokenizer.encode("6"))).toBe(0);
   });
 
+  it("tells its verifier whether a solution came to its end", () => {
+    const end = tokenizer.idOf("<end>") as number;
+    const verifier = { verify: (_: string, __: unknown, finished: boolean) => (finished ? 1 : 0) };
+    const ended = textTask({ ...options, stop: [end], verifier });
+    const problem = ended.encode(problems[0]);
+    expect(ended.verify(problem, [...tokenizer.encode("5"), end])).toBe(1);
+    expect(ended.verify(problem, tokenizer.encode("5"))).toBe(0);
+    expect(ended.verify(problem, [])).toBe(0);
+  });
+
   it("asks for a repair as it is told, and only of its own problems", () => {
     expect(task.repair).toBeUndefined();
     const repairing = textTask({
