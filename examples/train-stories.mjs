@@ -16,8 +16,10 @@ const { values, positionals } = parseArgs({
     json: { type: "string" },
   },
 });
-if (positionals.length !== 1)
-  throw new Error("usage: node examples/train-stories.mjs DIRECTORY [--seeds N] [--budget N]");
+if (positionals.length !== 1) {
+  console.error("usage: node examples/train-stories.mjs DIRECTORY [--seeds 2] [--budget 400000] [--json result.json]");
+  process.exit(2);
+}
 const [directory] = positionals;
 const budgetTokens = Number(values.budget);
 

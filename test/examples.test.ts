@@ -5,7 +5,7 @@ import { repository } from "./support/imports.ts";
 import { install, node, type Installed } from "./support/installed.ts";
 
 /** Examples that ask for files to work on; what they do with them is tested beside the command that reads it. */
-const withArguments = ["convert-llama2c.mjs", "gsm8k-to-rollouts.mjs"];
+const withArguments = ["convert-llama2c.mjs", "gsm8k-to-rollouts.mjs", "train-stories.mjs"];
 /** The JavaScript blocks of the page, each a program. */
 const blocks = [
   ...readFileSync(join(repository, "docs", "embedding.md"), "utf8").matchAll(/^```js\n(.*?)^```$/gms),

@@ -45,7 +45,7 @@ const problemFields = {
   steps: z
     .string()
     .default("newline")
-    .describe("where steps end: newline, tokens:N (every N tokens), delimiter:TEXT (after tokens with this text)"),
+    .describe("where steps end: newline, sentences, tokens:N (every N tokens), delimiter:TEXT (after this token)"),
   verifier: z
     .enum(["exact", "number"])
     .default("number")
@@ -171,7 +171,7 @@ function checkTogether(config: RunConfig, where: string): void {
   };
   const { task, policy, template, repairTemplate, heads, hidden } = config;
   require(hidden % (2 * heads) === 0, "hidden", `a multiple of twice the ${heads} heads`);
-  require(stepsPattern.test(config.steps), "steps", "newline, tokens:N or delimiter:TEXT");
+  require(stepsPattern.test(config.steps), "steps", "newline, sentences, tokens:N or delimiter:TEXT");
   require(task !== "problems" || config.problems !== "", "problems", "a file, as task is problems");
   require(template.includes("{prompt}"), "template", "{prompt} in it");
   require(repairTemplate === "" || repairTemplate.includes("{attempt}"), "repairTemplate", "{attempt} in it");
@@ -180,7 +180,7 @@ function checkTogether(config: RunConfig, where: string): void {
     config.tokenizer !== "auto", "tokenizer", "characters, words or a directory, as policy is fresh");
 }
 
-const stepsPattern = /^(newline|tokens:[1-9]\d*|delimiter:.+)$/s;
+const stepsPattern = /^(newline|sentences|tokens:[1-9]\d*|delimiter:.+)$/s;
 
 /** Reads YAML (or JSON, which it holds). Throws a ConfigError with the place where it cannot be read. */
 export function parseYaml(text: string, where: string): unknown {

@@ -9,7 +9,15 @@ import { textTask, type TextProblem } from "../tasks/text.ts";
 import { HuggingFaceTokenizer } from "../tokenizers/hugging-face.ts";
 import { characterTokenizer, wordTokenizer } from "../tokenizers/symbols.ts";
 import type { Tokenizer } from "../tokenizers/tokenizer.ts";
-import { delimiter, fixedTokens, tokenLines, type Problem, type Segmenter } from "../trajectory/index.ts";
+import {
+  delimiter,
+  fixedTokens,
+  sentences,
+  textSegmenter,
+  tokenLines,
+  type Problem,
+  type Segmenter,
+} from "../trajectory/index.ts";
 import { exactVerifier } from "../verifiers/exact.ts";
 import { numberVerifier } from "../verifiers/number.ts";
 import { ConfigError, type RunConfig } from "./config.ts";
@@ -170,6 +178,7 @@ const fill = (template: string, prompt: string, attempt = ""): string =>
 function segmenterOf(steps: string, tokenizer: Tokenizer): Segmenter {
   const [kind, value] = steps.split(/:(.*)/s);
   if (kind === "tokens") return fixedTokens(Number(value));
+  if (kind === "sentences") return textSegmenter(sentences, (tokens) => tokenizer.decode(tokens));
   if (kind === "delimiter") return delimiter([tokenId("steps", value, tokenizer)]);
   const texts = new Map<number, string>();
   return tokenLines((token) => {

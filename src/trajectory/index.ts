@@ -1,4 +1,5 @@
 export * from "./problem.ts";
+export { sentences, textSegmenter } from "./sentences.ts";
 export { checkSteps, delimiter, fixedTokens, lines, mapBoundaries, splitSteps, tokenLines } from "./segment.ts";
 export { completionOf, createTree, graft, isRollout, path, stepsOf } from "./tree.ts";
 export type { Leaf, LeafSource, NewLeaf, Step, Tree } from "./tree.ts";

@@ -29,10 +29,11 @@ describe.skipIf(!present)("stories260K, converted by examples/convert-llama2c.mj
   let installed: Installed;
   let policy: TransformerPolicy;
   let reference: Reference;
+  let directory = "";
   beforeAll(async () => {
     installed = install();
     installed.linkAddon();
-    const directory = join(installed.root, "stories");
+    directory = join(installed.root, "stories");
     const script = join(installed.root, "examples", "convert-llama2c.mjs");
     cpSync(join(repository, "examples"), join(installed.root, "examples"), { recursive: true });
     const { status, stderr } = node([script, join(files, "stories260K.bin"), join(files, "tok512.bin"), directory]);
@@ -65,5 +66,23 @@ describe.skipIf(!present)("stories260K, converted by examples/convert-llama2c.mj
   it("gives the log-probs of a text", () => {
     const { tokens, logprobs_of_next: logprobs } = reference.teacher_forced;
     expect(worst(policy.logprobs(packSequences([tokens])), logprobs)).toBeLessThan(2e-5);
+  });
+
+  it("learns stories with a bird by examples/train-stories.mjs, in two ways from one start", () => {
+    const [script, json] = [
+      join(installed.root, "examples", "train-stories.mjs"),
+      join(installed.root, "stories.json"),
+    ];
+    const { status, stderr } = node([script, directory, "--seeds", "1", "--budget", "90000", "--json", json]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    const { before, runs } = JSON.parse(readFileSync(json, "utf8")) as {
+      readonly before: { readonly accuracy: number };
+      readonly runs: readonly { readonly method: string; readonly curve: readonly (readonly number[])[] }[];
+    };
+    expect(runs.map(({ method }) => method)).toEqual(["outcome", "iop"]);
+    for (const { curve } of runs) {
+      expect(curve[0]).toEqual([0, before.accuracy]);
+      expect(curve.at(-1)?.[0]).toBeLessThanOrEqual(90_000);
+    }
   });
 });

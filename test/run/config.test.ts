@@ -40,7 +40,10 @@ describe("a configuration", () => {
     [{ ...least, stop: ["a", 1] }, /^here: stop\.1: /],
     [{ ...least, stop: "a" }, /^here: stop: /],
     [{ ...least, heads: 3 }, "here: hidden: expected a multiple of twice the 3 heads, received 64"],
-    [{ ...least, steps: "tokens:0" }, /^here: steps: expected newline, tokens:N or delimiter:TEXT, received/],
+    [
+      { ...least, steps: "tokens:0" },
+      /^here: steps: expected newline, sentences, tokens:N or delimiter:TEXT, received/,
+    ],
     [{ policy: "model" }, 'here: problems: expected a file, as task is problems, received ""'],
     [{ problems: "p" }, /^here: tokenizer: expected characters, words or a directory, as policy is fresh/],
     [{ ...least, template: "Q:" }, 'here: template: expected {prompt} in it, received "Q:"'],
