@@ -1,6 +1,8 @@
 /** Named tensors in one flat array, so that the optimizer's ops see one pair of arrays. */
 
-import type { Floats, Ops } from "./ops/ops.ts";
+import { rounderOf } from "./ops/halves.ts";
+import type { Dtype, Floats, Ops } from "./ops/ops.ts";
+import type { Optimizer } from "./optimizer.ts";
 import type { Parameter } from "./policy.ts";
 
 export interface Shape {
@@ -8,26 +10,41 @@ export interface Shape {
   readonly shape: readonly number[];
 }
 
+/**
+ * Weights, gradients and, where the weights are kept in a half type, the master copies that the optimizer moves: a step that is
+ * smaller than the spacing of the half type is not lost. The weights are the masters rounded, to the nearest and ties to even.
+ */
 export class Parameters {
+  /** with the weights that are computed with */
   readonly list: readonly Parameter[];
-  /** all tensors, one after the other */
-  readonly data: Floats;
-  /** their gradients, in the same order */
-  readonly grad: Floats;
+  /** with the master copies */
+  readonly masters: readonly Parameter[];
+  readonly #ops: Ops;
+  readonly #weights: Floats;
+  readonly #masters: Floats;
+  readonly #grad: Floats;
+  readonly #rounded: ((value: number) => number) | undefined;
   readonly #byName: ReadonlyMap<string, Parameter>;
 
-  constructor(ops: Ops, shapes: readonly Shape[]) {
+  /** All 0. */
+  constructor(ops: Ops, shapes: readonly Shape[], dtype: Dtype = "f32") {
     const sizes = shapes.map(({ shape }) => shape.reduce((product, size) => product * size, 1));
     const count = sizes.reduce((sum, size) => sum + size, 0);
-    this.data = ops.allocate(count);
-    this.grad = ops.allocate(count);
-    let offset = 0;
-    this.list = shapes.map(({ name, shape }, index) => {
-      const end = offset + sizes[index];
-      const view = { name, shape, data: this.data.subarray(offset, end), grad: this.grad.subarray(offset, end) };
-      offset = end;
-      return view;
-    });
+    this.#ops = ops;
+    this.#weights = ops.allocate(count);
+    this.#grad = ops.allocate(count);
+    this.#rounded = dtype === "f32" ? undefined : rounderOf(dtype);
+    this.#masters = this.#rounded === undefined ? this.#weights : ops.allocate(count);
+    const views = (data: Floats): Parameter[] => {
+      let offset = 0;
+      return shapes.map(({ name, shape }, index) => {
+        const [start, end] = [offset, offset + sizes[index]];
+        offset = end;
+        return { name, shape, data: data.subarray(start, end), grad: this.#grad.subarray(start, end) };
+      });
+    };
+    this.list = views(this.#weights);
+    this.masters = this.#rounded === undefined ? this.list : views(this.#masters);
     this.#byName = new Map(this.list.map((parameter) => [parameter.name, parameter]));
   }
 
@@ -36,5 +53,34 @@ export class Parameters {
     if (parameter === undefined)
       throw new RangeError(`parameters: expected a known name, received ${JSON.stringify(name)}`);
     return parameter;
+  }
+
+  /** Moves the masters by the gradients, which are cleared, also where the optimizer throws. Gives what it gives. */
+  step(optimizer: Optimizer): number {
+    try {
+      const norm = optimizer.step(this.#ops, this.#masters, this.#grad);
+      const rounded = this.#rounded;
+      if (rounded !== undefined) this.#masters.forEach((value, i) => (this.#weights[i] = rounded(value)));
+      return norm;
+    } finally {
+      // A gradient that is not finite must not outlive its step.
+      this.#grad.fill(0);
+    }
+  }
+
+  /** Takes over weights that somebody has written: they become the masters, where they are not those rounded. */
+  adopt(): void {
+    const rounded = this.#rounded;
+    if (rounded === undefined) return;
+    this.#weights.forEach((value, i) => {
+      if (value === rounded(this.#masters[i])) return;
+      this.#masters[i] = value;
+      this.#weights[i] = rounded(value);
+    });
+  }
+
+  copyFrom(other: Parameters): void {
+    this.#masters.set(other.#masters);
+    this.#weights.set(other.#weights);
   }
 }

@@ -64,3 +64,9 @@ export function floatsOf(values: Floats | Typed): Floats {
 export function bitsOf(dtype: Exclude<Dtype, "f32">, values: Floats): Uint16Array {
   return Uint16Array.from(values, conversions[dtype].to);
 }
+
+/** The number nearest to a value that the type holds. */
+export function rounderOf(dtype: Exclude<Dtype, "f32">): (value: number) => number {
+  const { from, to } = conversions[dtype];
+  return (value) => from(to(value));
+}

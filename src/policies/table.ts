@@ -47,16 +47,14 @@ export class TablePolicy implements Policy {
 
   clone(): TablePolicy {
     const copy = new TablePolicy(this.#options, this.ops, this.#rows);
-    copy.#parameters.data.set(this.#parameters.data);
+    copy.#parameters.copyFrom(this.#parameters);
     return copy;
   }
 
   step(optimizer: Optimizer): number {
     try {
-      return optimizer.step(this.ops, this.#parameters.data, this.#parameters.grad);
+      return this.#parameters.step(optimizer);
     } finally {
-      // Also where the optimizer refuses them: a gradient that is not finite must not outlive its step.
-      this.#parameters.grad.fill(0);
       this.#nodes.length = 0;
     }
   }

@@ -47,6 +47,8 @@ import { TransformerDecoder } from "./transformer-decoder.ts";
 import { startParameters, type TransformerStart } from "./transformer-start.ts";
 import { Workspace } from "./workspace.ts";
 
+const dtypes: readonly Dtype[] = ["f32", "bf16", "f16"];
+
 export type { TransformerConfig } from "./transformer-config.ts";
 export type { TransformerStart } from "./transformer-start.ts";
 
@@ -58,6 +60,11 @@ export interface TransformerOptions {
    * memory for about a third more time, and the same numbers to the bit. Default false: all of it is kept.
    */
   readonly recompute?: boolean;
+  /**
+   * What the weights are rounded to, default f32: not at all. Steps of the optimizer move f32 master copies, which `save`
+   * writes; arithmetic is f32 in any case.
+   */
+  readonly dtype?: Dtype;
 }
 
 export interface LoadOptions extends TransformerOptions {
@@ -105,6 +112,8 @@ export class TransformerPolicy implements Policy {
   readonly config: ResolvedConfig;
   /** as in `TransformerOptions` */
   readonly recompute: boolean;
+  /** as in `TransformerOptions` */
+  readonly dtype: Dtype;
   readonly #parameters: Parameters;
   readonly #model: Model;
   readonly #decoder: TransformerDecoder;
@@ -115,11 +124,16 @@ export class TransformerPolicy implements Policy {
   #disposed = false;
 
   /** A policy with all parameters 0; `create` starts one at random, `load` reads one. */
-  constructor(config: TransformerConfig, { ops = openOps("cpu"), recompute = false }: TransformerOptions = {}) {
+  constructor(config: TransformerConfig, options: TransformerOptions = {}) {
+    const { ops = openOps("cpu"), recompute = false, dtype = "f32" } = options;
+    if (!dtypes.includes(dtype)) {
+      throw new RangeError(`TransformerPolicy: expected dtype to be one of ${dtypes.join(", ")}, received ${dtype}`);
+    }
     this.ops = ops;
+    this.dtype = dtype;
     this.recompute = recompute;
     this.config = resolveConfig(config);
-    this.#parameters = new Parameters(ops, shapesOf(this.config));
+    this.#parameters = new Parameters(ops, shapesOf(this.config), dtype);
     this.#model = this.#assemble();
     this.#decoder = new TransformerDecoder(this.#model);
   }
@@ -128,6 +142,7 @@ export class TransformerPolicy implements Policy {
   static create(config: TransformerConfig, start: TransformerStart, options?: TransformerOptions): TransformerPolicy {
     const policy = new TransformerPolicy(config, options);
     startParameters(policy.parameters(), policy.config, start);
+    policy.changed();
     return policy;
   }
 
@@ -138,9 +153,10 @@ export class TransformerPolicy implements Policy {
   static async load(directory: string, options: LoadOptions = {}): Promise<TransformerPolicy> {
     const path = join(directory, "config.json");
     const described = parseHuggingFaceConfig(path, await readJson(path), options.maxPositions);
-    const { ops = openOps(options.device ?? "cpu"), recompute = false } = options;
-    const policy = new TransformerPolicy(described.config, { ops, recompute });
+    const { ops = openOps(options.device ?? "cpu"), ...rest } = options;
+    const policy = new TransformerPolicy(described.config, { ...rest, ops });
     await readWeights(directory, policy.parameters(), policy.config.tieEmbeddings ? [headName] : []);
+    policy.changed();
     const tokenizer = (await isThere(join(directory, "tokenizer.json")))
       ? await HuggingFaceTokenizer.load(directory)
       : undefined;
@@ -155,7 +171,7 @@ export class TransformerPolicy implements Policy {
     const config = this.#origin?.described.raw ?? toHuggingFaceConfig(this.config);
     const named = { f32: "float32", bf16: "bfloat16", f16: "float16" }[dtype];
     await mkdir(directory, { recursive: true });
-    await writeModel(directory, { ...config, torch_dtype: named }, this.parameters(), {
+    await writeModel(directory, { ...config, torch_dtype: named }, this.#parameters.masters, {
       ...options,
       ...(this.#origin && { companionsOf: this.#origin.directory }),
     });
@@ -187,25 +203,23 @@ export class TransformerPolicy implements Policy {
   clone(): TransformerPolicy {
     this.#alive("clone");
     const copy = new TransformerPolicy(this.config, this);
-    copy.#parameters.data.set(this.#parameters.data);
+    copy.#parameters.copyFrom(this.#parameters);
     copy.#origin = this.#origin;
     return copy;
   }
 
   /** Call after writing to the parameters' data by hand: forgets what was computed with the old ones. */
   changed(): void {
-    this.#decoder.clear();
-    this.#measured = undefined;
+    this.#parameters.adopt();
+    this.#forget();
   }
 
   step(optimizer: Optimizer): number {
     this.#alive("step");
     try {
-      return optimizer.step(this.ops, this.#parameters.data, this.#parameters.grad);
+      return this.#parameters.step(optimizer);
     } finally {
-      // Also where the optimizer refuses them: a gradient that is not finite must not outlive its step.
-      this.#parameters.grad.fill(0);
-      this.changed();
+      this.#forget();
     }
   }
 
@@ -275,7 +289,7 @@ export class TransformerPolicy implements Policy {
   /** Lets go of the weights and of all that was computed with them; the policy cannot be used any more. */
   dispose(): void {
     this.#disposed = true;
-    this.changed();
+    this.#forget();
     this.#model.workspace.clear();
   }
 
@@ -298,6 +312,11 @@ export class TransformerPolicy implements Policy {
       for (const stretch of stretches) backwardStretch(model, stretch, dlogits);
     };
     return { logits, backward };
+  }
+
+  #forget(): void {
+    this.#decoder.clear();
+    this.#measured = undefined;
   }
 
   #alive(method: string): void {

@@ -84,6 +84,10 @@ const optimizationFields = {
   positionsPerPass: count(0)
     .default(0)
     .describe("packed positions that go through the policy at a time, about; gradients add up; 0: a whole batch"),
+  dtype: z
+    .enum(["f32", "bf16", "f16"])
+    .default("f32")
+    .describe("what the weights are rounded to; the optimizer moves f32 master copies of them"),
   recompute: z
     .boolean()
     .default(false)

@@ -40,7 +40,7 @@ export interface Setup {
  */
 export async function setUp(config: RunConfig, directory?: string): Promise<Setup> {
   const from = directory ?? (config.policy === "fresh" ? undefined : config.policy);
-  const options = { ops: openOps(config.device), recompute: config.recompute };
+  const options = { ops: openOps(config.device), recompute: config.recompute, dtype: config.dtype };
   const loaded = from === undefined ? undefined : await TransformerPolicy.load(from, options);
   return config.task === "problems" ? setUpProblems(config, loaded, options) : setUpChain(config, loaded, options);
 }
