@@ -10,6 +10,7 @@ import { evalCommand } from "./eval.ts";
 import { goldenCommand } from "./golden.ts";
 import { initCommand } from "./init.ts";
 import { reportCommand } from "./report.ts";
+import { serveCommand } from "./serve.ts";
 import { trainCommand } from "./train.ts";
 import { packageVersion } from "./version.ts";
 
@@ -20,6 +21,7 @@ const commands: readonly (() => Command)[] = [
   trainCommand,
   evalCommand,
   reportCommand,
+  serveCommand,
   creditCommand,
   goldenCommand,
   doctorCommand,
