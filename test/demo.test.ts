@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it, vi } from "vitest";
@@ -14,11 +14,13 @@ import { findExample, writeExample } from "../src/demo/example.ts";
 
 import { deviation, mean, sampledAt, table, tableRows, toJson, tokensToReach } from "../src/demo/summary.ts";
 import { TransformerPolicy } from "../src/policies/transformer.ts";
+import { parseYaml, resolveRun } from "../src/run/config.ts";
 import { run } from "../src/run/run.ts";
 import { demoReport } from "../src/report/demo.ts";
 import { chainArithmetic } from "../src/tasks/chain-arithmetic.ts";
 import type { SuperviseConfig } from "../src/trajectory/index.ts";
 import { draw } from "./support/draw.ts";
+import { repository } from "./support/imports.ts";
 
 // Read when colours are first asked for, before the imports above.
 vi.hoisted(() => (process.env["NO_COLOR"] = "1"));
@@ -149,6 +151,12 @@ describe("a very small demo", () => {
     } finally {
       rmSync(runs, { recursive: true });
     }
+  });
+
+  it("is what examples/chain-arithmetic.yaml says", () => {
+    const path = join(repository, "examples", "chain-arithmetic.yaml");
+    const config = resolveRun(parseYaml(readFileSync(path, "utf8"), path), path);
+    expect(config).toEqual(methodConfig("iop", 0, demoDefaults));
   });
 
   it("closes with a table of a column per method", () => {
