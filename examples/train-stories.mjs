@@ -3,7 +3,7 @@
 //
 //   npm run build
 //   node examples/convert-llama2c.mjs stories260K.bin tok512.bin stories
-//   node examples/train-stories.mjs stories [--seeds 2] [--budget 400000] [--json result.json]
+//   node examples/train-stories.mjs stories [--seeds 2] [--budget 600000] [--json result.json]
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { completionOf, delimiter, evaluate, textTask, train, TransformerPolicy } from "../dist/index.js";
@@ -12,12 +12,12 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     seeds: { type: "string", default: "2" },
-    budget: { type: "string", default: "400000" },
+    budget: { type: "string", default: "600000" },
     json: { type: "string" },
   },
 });
 if (positionals.length !== 1) {
-  console.error("usage: node examples/train-stories.mjs DIRECTORY [--seeds 2] [--budget 400000] [--json result.json]");
+  console.error("usage: node examples/train-stories.mjs DIRECTORY [--seeds 2] [--budget 600000] [--json result.json]");
   process.exit(2);
 }
 const [directory] = positionals;
@@ -46,7 +46,7 @@ const task = textTask({
   problems: training,
   tokenizer,
   segment: delimiter([".", "!", "?"].map((mark) => tokenizer.idOf(mark))), // a step is a sentence
-  maxTokens: 160,
+  maxTokens: 256,
   stop: [end],
   seed: 1,
   verifier: { verify: (story, animal, finished) => (finished && new RegExp(`\\b${animal}s?\\b`).test(story) ? 1 : 0) },
