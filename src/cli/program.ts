@@ -11,6 +11,7 @@ import { goldenCommand } from "./golden.ts";
 import { initCommand } from "./init.ts";
 import { reportCommand } from "./report.ts";
 import { trainCommand } from "./train.ts";
+import { verifyCommand } from "./verify.ts";
 import { packageVersion } from "./version.ts";
 
 /** A command's module is imported here, for `--help`; what its action needs it imports itself, when it runs. */
@@ -21,6 +22,7 @@ const commands: readonly (() => Command)[] = [
   evalCommand,
   reportCommand,
   creditCommand,
+  verifyCommand,
   goldenCommand,
   doctorCommand,
   buildCommand,
