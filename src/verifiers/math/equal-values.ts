@@ -77,7 +77,7 @@ function valuesAt(a: Expression, b: Expression, point: Parameters<typeof evaluat
   }
 }
 
-/** `0.0833333333` for 1/12: a decimal of enough digits, less than one unit of its last place away from what is no decimal. */
+/** `0.0833333333` for 1/12: a decimal of enough digits, rounded or cut off from what is no decimal. */
 function isRoundingOf(written: Expression, exact: Expression): boolean {
   const decimal = decimalOf(written);
   if (decimal === undefined || decimalOf(exact) !== undefined || decimal.significant < digitsNeeded) return false;
@@ -85,7 +85,10 @@ function isRoundingOf(written: Expression, exact: Expression): boolean {
   const point = { isComplex: false, variables: new Map<string, number>() };
   const values = valuesAt(written, exact, point, new Budget());
   if (values === undefined) return false;
-  return Math.abs(values[0].re - values[1].re) < 10 ** -decimal.decimals;
+  const unit = 10 ** -decimal.decimals;
+  const [given, value] = values.map(({ re }) => re);
+  const isTruncated = given * value >= 0 && Math.abs(given) <= Math.abs(value);
+  return Math.abs(given - value) <= (isTruncated ? unit : unit / 2) * (1 - tolerance);
 }
 
 function decimalOf(expression: Expression): { decimals: number; significant: number } | undefined {

@@ -43,7 +43,7 @@ export function oneNotation(text: string): string {
   if (!/\\\\*begin/.test(plain)) plain = plain.replace(/\\\\+(?=[a-zA-Z,!;:{}%$()[\]])/g, "\\");
   return plain
     .replace(/\\+begin/g, "\\begin")
-    .replace(/(?<=\d)(?:\{,\}|,\\!|\\[,;:!]|~)\s*(?=\d{3}(?!\d))/g, "")
+    .replace(/(?<=\d)(?:\s*\{,\s*\}|,\\!|\\[,;:!]|~)\s*(?=\d{3}(?!\d))/g, "")
     .replace(/\\(?:\$|pounds|euro)|[€£¥]/g, " ")
     .replace(/\$|\\[()[\]]/g, " ")
     .replace(layout, " ")
@@ -76,6 +76,10 @@ export function readingsOf(text: string): readonly string[] {
 export function comparableText(text: string): string {
   const bare = oneNotation(text)
     .replace(/\\(?:text|textbf|textit|textrm|textnormal|mbox|mathrm|mathbf|operatorname)(?![a-z])/g, "")
-    .replace(/[{}\s]/g, "");
-  return /^[\p{L}\p{M}'.,-]+$/u.test(bare) ? bare.toLowerCase() : bare;
+    .replace(/[{}]/g, " ")
+    .replace(/(?<!\d)\s+|\s+(?!\d)/g, "");
+  return isWords(bare) ? bare.toLowerCase() : bare;
 }
+
+/** Of words the case does not count; of one to three capitals it does: they are variables, or points of a figure. */
+const isWords = (text: string): boolean => /^[\p{L}\p{M}'.,-]{2,}$/u.test(text) && !/^[A-Z]{1,3}$/.test(text);

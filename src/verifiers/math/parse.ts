@@ -17,6 +17,13 @@ export const negated = (expression: Expression): Expression => product(minusOne,
 export const difference = (a: Expression, b: Expression): Expression => ({ kind: "sum", terms: [a, negated(b)] });
 export const quotient = (a: Expression, b: Expression): Expression => product(a, inverse(b));
 
+/** −1 as it is read in `\sin^{-1}`: a sum of one negated term. */
+function isMinusOne(expression: Expression): boolean {
+  const only = expression.kind === "sum" && expression.terms.length === 1 ? expression.terms[0] : expression;
+  const [sign, size] = only.kind === "product" ? only.factors : [];
+  return sign === minusOne && size?.kind === "number" && size.value.num === 1n && size.value.den === 1n;
+}
+
 /** Wrappers that say nothing about the value: an arrow, a bar, a hat over a name. */
 const ornaments: ReadonlySet<string> = new Set([
   "overline",
@@ -183,7 +190,11 @@ class Parser {
     const short = /^n frac n(?! n|\d)/.test(shape) && /^\d{2}$/.test(rest[2].text);
     const plain = /^n n \/ n/.test(shape) && rest[1].spaced;
     if (!braced && !short && !plain) return undefined;
-    const parts = braced ? [rest[3].text, rest[6].text] : short ? [...rest[2].text] : [rest[1].text, rest[3].text];
+    const parts = braced
+      ? [rest[3].text, rest[6].text]
+      : short
+        ? Array.from(rest[2].text)
+        : [rest[1].text, rest[3].text];
     this.#at += braced ? 8 : short ? 3 : 4;
     const [num, den] = parts.map(BigInt);
     if (den === 0n) throw new NotAnExpression("division by zero");
@@ -261,7 +272,7 @@ class Parser {
     const token = this.#next;
     if (token?.kind === "number" && /^\d{2,}$/.test(token.text)) {
       this.#at++;
-      const [num, den, ...rest] = [...token.text].map((digit) => parseNumber(digit, this.#budget));
+      const [num, den, ...rest] = Array.from(token.text).map((digit) => parseNumber(digit, this.#budget));
       const value = quotient(num, den);
       if (rest.length === 0) return value;
       return product(value, parseNumber(token.text.slice(2), this.#budget));
@@ -355,7 +366,7 @@ class Parser {
     if (this.#take("_")) base = this.#argument();
     if (this.#take("^")) exponent = this.#argument();
     const argument = this.#is("(") ? this.#callArguments()[0] : this.#deeper(() => this.#bareArgument());
-    const isInverse = exponent?.kind === "product" && /^(?:sin|cos|tan)$/.test(name);
+    const isInverse = exponent !== undefined && isMinusOne(exponent) && /^(?:sin|cos|tan)$/.test(name);
     if (name === "sqrt") return { kind: "power", base: argument, exponent: inverse(numeral(integer(2))) };
     if (name === "exp") return { kind: "power", base: symbol("e"), exponent: argument };
     const args = base === undefined ? [argument] : [argument, base];

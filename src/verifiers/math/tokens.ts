@@ -145,7 +145,9 @@ function pushCommand(
       }
     return at + group[0].length;
   }
-  if (Object.hasOwn(functionNames, command)) push("name", command);
+  // \sqrt may have an order in brackets; `sqrt` in plain text is a function like others.
+  if (command === "sqrt") push("mark", command);
+  else if (Object.hasOwn(functionNames, command)) push("name", command);
   else if (command === "pi") push("name", "π");
   else if (command === "infty") push("name", "∞");
   else if (greekNames.has(command)) push("name", `\\${command}`);
