@@ -39,9 +39,11 @@ export type { ChainArithmetic, ChainArithmeticOptions } from "./tasks/chain-arit
 export type { Task } from "./tasks/task.ts";
 export { textTask } from "./tasks/text.ts";
 export type { TextProblem, TextTask, TextTaskOptions } from "./tasks/text.ts";
+export { choiceVerifier } from "./verifiers/choice.ts";
 export { exactVerifier } from "./verifiers/exact.ts";
+export { mathVerifier } from "./verifiers/math.ts";
 export { numberVerifier } from "./verifiers/number.ts";
-export type { TextVerifier } from "./verifiers/verifier.ts";
+export type { ExtractingVerifier, TextVerifier } from "./verifiers/verifier.ts";
 export { SafetensorsFile } from "./checkpoint/safetensors-reader.ts";
 export type { SafetensorsDtype, StoredTensor } from "./checkpoint/safetensors-reader.ts";
 export { saveSafetensors } from "./checkpoint/safetensors-writer.ts";

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import {
+  demoDefaults,
   methodConfig,
   methodNames,
   runDemo,
@@ -11,7 +12,6 @@ import {
   type DemoResult,
 } from "../src/demo/demo.ts";
 import { findExample, writeExample } from "../src/demo/example.ts";
-
 import { deviation, mean, sampledAt, table, tableRows, toJson, tokensToReach } from "../src/demo/summary.ts";
 import { TransformerPolicy } from "../src/policies/transformer.ts";
 import { parseYaml, resolveRun } from "../src/run/config.ts";

@@ -1,8 +1,5 @@
 /** `stepcredit credit FILE`: step credits for recorded rollouts, JSON Lines in and out. */
 
-import type { FileHandle } from "node:fs/promises";
-import type { Readable, Writable } from "node:stream";
-import { pipeline } from "node:stream/promises";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { CreditTally, describeCreditReport, type CreditReport } from "../credit-report.ts";
 import {
@@ -15,19 +12,11 @@ import {
 import { readJsonl } from "../jsonl.ts";
 import { parseRecordedProblem } from "../recorded.ts";
 import type { CreditRule } from "../trajectory/supervise.ts";
-import { systemReason, UsageError } from "./errors.ts";
+import { workOnJsonl, type JsonlOptions, type Streams } from "./jsonl-command.ts";
 import { finiteNumber, integerFrom, jsonOption } from "./options.ts";
-import { openInput, openOutput, progress, writeJson } from "./output.ts";
+import { progress } from "./output.ts";
 
-export interface Streams {
-  readonly stdin: Readable;
-  readonly stdout: Writable;
-  readonly stderr: Writable & { readonly isTTY?: boolean };
-}
-
-interface CreditOptions {
-  readonly out?: string;
-  readonly json?: string;
+interface CreditOptions extends JsonlOptions {
   readonly steps?: StepRule;
   readonly rule: CreditRule;
   readonly advantage: AdvantageName;
@@ -87,31 +76,14 @@ function parseSteps(text: string): StepRule {
 }
 
 async function runCredit(path: string, options: CreditOptions, streams: Streams): Promise<CreditReport> {
-  const input = path === "-" ? undefined : await openInput(path);
-  const opened: FileHandle[] = input === undefined ? [] : [input];
-  // The streams close their files; a file whose stream is never made, or never read, is closed at the end.
-  const chunks = input?.createReadStream() ?? streams.stdin;
-  try {
-    const output = options.out === undefined ? undefined : await openOutput(options.out, input);
-    if (output !== undefined) opened.push(output);
-    const json = options.json === undefined ? undefined : await openOutput(options.json, input);
-    if (json !== undefined) opened.push(json);
-
-    const tally = new CreditTally(options.threshold);
-    const lines = creditLines(readable(chunks, path), options, tally, streams.stderr);
-    if (output === undefined) await pipeline(lines, streams.stdout, { end: false });
-    else await pipeline(lines, output.createWriteStream()).catch(nameFile(options.out));
-
-    const report = tally.report();
-    const reportTo = output === undefined ? streams.stderr : streams.stdout;
-    for (const line of describeCreditReport(report)) reportTo.write(`${line}\n`);
-    const { steps = "default", rule, advantage, threshold } = options;
-    if (json !== undefined) await writeJson(json, { settings: { steps, rule, advantage, threshold }, ...report });
-    return report;
-  } finally {
-    chunks.destroy();
-    for (const file of opened) await file.close();
-  }
+  const tally = new CreditTally();
+  const { steps = "default", rule, advantage, threshold } = options;
+  await workOnJsonl(path, options, streams, {
+    lines: (chunks) => creditLines(chunks, options, tally, streams.stderr),
+    summary: () => describeCreditReport(tally.report()),
+    result: () => ({ settings: { steps, rule, advantage, threshold }, ...tally.report() }),
+  });
+  return tally.report();
 }
 
 /** One line in, one line out, in order, as fast as they are taken. */
@@ -132,23 +104,6 @@ async function* creditLines(
     line.update(`${tally.problems} problems`);
   }
   line.done();
-}
-
-/** Rethrows what went wrong with a file that is being written, with its name. */
-function nameFile(path: string | undefined): (error: unknown) => never {
-  return (error) => {
-    if (!(error instanceof Error) || !("syscall" in error)) throw error;
-    throw new Error(`cannot write ${path}: ${systemReason(error)}`, { cause: error });
-  };
-}
-
-/** The bytes of the input; an error while reading them names it. */
-async function* readable(chunks: AsyncIterable<Uint8Array>, path: string): AsyncGenerator<Uint8Array> {
-  try {
-    yield* chunks;
-  } catch (error) {
-    throw new UsageError(`cannot read ${path}: ${systemReason(error)}`, { cause: error });
-  }
 }
 
 /** The problem with its credits and how that is written, or why there is none. */

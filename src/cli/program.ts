@@ -12,6 +12,7 @@ import { initCommand } from "./init.ts";
 import { reportCommand } from "./report.ts";
 import { serveCommand } from "./serve.ts";
 import { trainCommand } from "./train.ts";
+import { verifyCommand } from "./verify.ts";
 import { packageVersion } from "./version.ts";
 
 /** A command's module is imported here, for `--help`; what its action needs it imports itself, when it runs. */
@@ -23,6 +24,7 @@ const commands: readonly (() => Command)[] = [
   reportCommand,
   serveCommand,
   creditCommand,
+  verifyCommand,
   goldenCommand,
   doctorCommand,
   buildCommand,

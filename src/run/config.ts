@@ -4,6 +4,7 @@ import { closest } from "fastest-levenshtein";
 import { parse, stringify } from "yaml";
 import { z } from "zod";
 
+import { verifierNames } from "../verifiers/index.ts";
 import type { LoopConfig } from "./loop.ts";
 
 const count = (least = 1) => z.number().int().min(least);
@@ -47,9 +48,11 @@ const problemFields = {
     .default("newline")
     .describe("where steps end: newline, sentences, tokens:N (every N tokens), delimiter:TEXT (after this token)"),
   verifier: z
-    .enum(["exact", "number"])
+    .enum(verifierNames)
     .default("number")
-    .describe("what is compared with the answer: the text (exact) or the value of the last number (number)"),
+    .describe(
+      "compared with the answer: the text (exact), the last number (number), an expression (math), a letter (choice)",
+    ),
   answerMarker: z
     .string()
     .default("")

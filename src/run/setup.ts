@@ -18,8 +18,7 @@ import {
   type Problem,
   type Segmenter,
 } from "../trajectory/index.ts";
-import { exactVerifier } from "../verifiers/exact.ts";
-import { numberVerifier } from "../verifiers/number.ts";
+import { verifiers } from "../verifiers/index.ts";
 import { ConfigError, type RunConfig } from "./config.ts";
 import { readProblems } from "./problem-file.ts";
 import { freshPolicy } from "./warm-start.ts";
@@ -126,7 +125,7 @@ async function setUpProblems(
         return asked.length <= promptRoom ? asked : null;
       },
     }),
-    verifier: { exact: exactVerifier, number: numberVerifier }[config.verifier](config.answerMarker),
+    verifier: verifiers[config.verifier](config.answerMarker),
     segment: segmenterOf(config.steps, tokenizer),
     maxTokens: config.maxTokens,
     stop: end === undefined ? stop : [...stop, end],

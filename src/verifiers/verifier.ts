@@ -8,17 +8,29 @@ export interface TextVerifier {
   verify(solution: string, answer: unknown, finished: boolean): number;
 }
 
+/** A verifier that can say what it judged. */
+export interface ExtractingVerifier extends TextVerifier {
+  /** The answer that it finds in a solution, as it is written there; undefined where it finds none. Never throws. */
+  extract(solution: string): string | undefined;
+}
+
 /** What comes after the last occurrence of a marker; undefined where there is none. An empty marker: the whole text. */
 export function afterMarker(text: string, marker: string): string | undefined {
   const at = text.lastIndexOf(marker);
   return marker === "" ? text : at < 0 ? undefined : text.slice(at + marker.length);
 }
 
-/** The answer's own text: a known answer may come with its derivation and the same marker. */
-export function answerText(answer: unknown, marker: string): string {
+/** A known answer as it was written. */
+export function writtenAnswer(answer: unknown): string {
   if (typeof answer === "number") return String(answer);
   if (typeof answer !== "string") {
     throw new TypeError(`verify: expected answer to be a text or a number, received ${JSON.stringify(answer)}`);
   }
-  return afterMarker(answer, marker) ?? answer;
+  return answer;
+}
+
+/** The answer's own text: a known answer may come with its derivation and the same marker. */
+export function answerText(answer: unknown, marker: string): string {
+  const written = writtenAnswer(answer);
+  return afterMarker(written, marker) ?? written;
 }

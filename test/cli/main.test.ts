@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { addonPaths } from "../../src/ops/addon.ts";
 import { install, type Installed } from "../support/installed.ts";
 
-const commands = ["demo", "init", "train", "eval", "report", "serve", "credit", "golden", "doctor", "build"];
+const commands = ["demo", "init", "train", "eval", "report", "serve", "credit", "verify", "golden", "doctor", "build"];
 const hasAddon = addonPaths.some((path) => existsSync(path));
 
 let installed: Installed;
