@@ -7,7 +7,11 @@ import type { BenchEnvironment } from "../test/support/timing.ts";
 import { onnxVersion } from "./peers/onnx.ts";
 import { openblasVersion, torchVersion } from "./peers/python.ts";
 
-export async function environment(peers: boolean, args: readonly string[]): Promise<BenchEnvironment> {
+export async function environment(
+  peers: boolean,
+  args: readonly string[],
+  note: string | undefined,
+): Promise<BenchEnvironment> {
   const { name, enabled } = blas();
   const versions = {
     openblas: openblasVersion(), // not a peer but a floor: wanted in any case
@@ -27,6 +31,7 @@ export async function environment(peers: boolean, args: readonly string[]): Prom
     date: new Date().toISOString(),
     command: commandOf(args),
     peers: Object.fromEntries(found),
+    ...(note !== undefined && { note }),
   };
 }
 
@@ -39,8 +44,10 @@ function commit(): string {
   }
 }
 
-/** Without where the record went, which is nobody's business and changes nothing. */
+/** Without where the record went and its note, which change nothing. */
 export function commandOf(args: readonly string[]): string {
-  const kept = args.filter((arg, i) => !/^--json(=|$)/.test(arg) && args[i - 1] !== "--json");
+  const isLeftOut = (arg: string | undefined): boolean => /^--(json|note)(=|$)/.test(arg ?? "");
+  const isValue = (i: number): boolean => i > 0 && isLeftOut(args[i - 1]) && !args[i - 1].includes("=");
+  const kept = args.filter((arg, i) => !isLeftOut(arg) && !isValue(i));
   return ["npm run bench", ...(kept.length > 0 ? ["--", ...kept] : [])].join(" ");
 }

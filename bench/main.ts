@@ -19,6 +19,7 @@ interface BenchOptions {
   readonly peers: boolean;
   readonly threads: readonly number[];
   readonly json?: string;
+  readonly note?: string;
 }
 
 const program = new Command("bench")
@@ -33,6 +34,7 @@ const program = new Command("bench")
   .option("--no-peers", "only the floors")
   .option("--threads <list>", "threads of every op, floor and peer: 1, or 1,2 for both", threadCounts, [numThreads()])
   .addOption(jsonOption())
+  .option("--note <text>", "what a reader of the record must know besides, such as other work on the machine")
   .exitOverride()
   .configureOutput({ outputError: (text, write) => write(`${errorLine(text)}\n`) })
   .action(runBench);
@@ -44,7 +46,7 @@ async function runBench(names: readonly string[], options: BenchOptions): Promis
     return;
   }
   const json = options.json === undefined ? undefined : await openOutput(options.json);
-  const env = await environment(options.peers, process.argv.slice(2));
+  const env = await environment(options.peers, process.argv.slice(2), options.note);
   const { cpu, isa, blas, node, commit, peers } = env;
   const found = Object.entries(peers).map(([name, version]) => `, ${name} ${version}`);
   console.log(`${cpu}, ${isa}, ${blas ?? "no BLAS"}, node ${node}, ${commit}${found.join("")}`);

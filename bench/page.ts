@@ -53,6 +53,7 @@ function environmentLines(env: BenchEnvironment): string[] {
     ["commit", env.commit],
     ["date", env.date],
     ["command", `\`${env.command}\``],
+    ...(env.note === undefined ? [] : [["note", env.note] as const]),
   ];
   return ["| | |", "|---|---|", ...rows.map(([name, value]) => `| ${name} | ${value} |`)];
 }

@@ -73,6 +73,13 @@ describe("the page of a record", () => {
     }
   });
 
+  it("repeats the note of a record that has one", () => {
+    expect(files["benchmarks.md"]).not.toContain("| note |");
+    const [first] = records;
+    const noted = { ...first, env: { ...env, note: "a build ran beside it" } };
+    expect(benchmarkPage([noted], "a.json")["benchmarks.md"]).toContain("| note | a build ran beside it |");
+  });
+
   it("of no record is an error", () => {
     expect(() => benchmarkPage([], "a.json")).toThrow("expected records, received none");
   });

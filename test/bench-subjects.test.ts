@@ -29,6 +29,7 @@ describe("the command in a record", () => {
     expect(commandOf(["--json", "a.json"])).toBe("npm run bench");
     expect(commandOf(["adamw", "--json", "a.json", "--threads", "1,2"])).toBe("npm run bench -- adamw --threads 1,2");
     expect(commandOf(["--json=a.json", "--no-peers"])).toBe("npm run bench -- --no-peers");
+    expect(commandOf(["--note", "busy", "kl", "--note=b"])).toBe("npm run bench -- kl");
   });
 });
 

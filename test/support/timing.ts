@@ -39,6 +39,8 @@ export interface BenchEnvironment {
   readonly command: string;
   /** versions of the peers found, and of the OpenBLAS behind the floors of matrix products */
   readonly peers: Readonly<Record<string, string>>;
+  /** what a reader must know besides, such as other work on the machine */
+  readonly note?: string;
 }
 
 export interface BenchRecord extends Summary {
