@@ -13,11 +13,12 @@ const { values, positionals } = parseArgs({
   options: {
     seeds: { type: "string", default: "2" },
     budget: { type: "string", default: "600000" },
+    draws: { type: "string", default: "8" },
     json: { type: "string" },
   },
 });
 if (positionals.length !== 1) {
-  console.error("usage: node examples/train-stories.mjs DIRECTORY [--seeds 2] [--budget 600000] [--json result.json]");
+  console.error("usage: node examples/train-stories.mjs DIRECTORY [--seeds 2] [--budget 600000] [--draws 8]");
   process.exit(2);
 }
 const [directory] = positionals;
@@ -73,7 +74,7 @@ const methods = {
 };
 
 const problems = heldOut.map((problem) => task.encode(problem));
-const draws = 8; // sampled stories per beginning: one alone says little
+const draws = Number(values.draws); // sampled stories per beginning: one alone says little
 const accuracyOf = async (policy) => {
   const repeated = Array.from({ length: draws }, () => problems).flat();
   const result = await evaluate(task, repeated, policy.sampler({ seed: 1, temperature: 1 }));
