@@ -13,10 +13,11 @@ export function buildCommand(): Command {
     .description("build the native addon from source, with the compiler and the BLAS that are here now")
     .addOption(jsonOption())
     .action(async ({ json }: { readonly json?: string }) => {
+      const result = json === undefined ? undefined : await openOutput(json);
       const script = fileURLToPath(new URL("../../scripts/install.mjs", import.meta.url));
       const env = { ...process.env, STEPCREDIT_BUILD: "source" };
       const { status } = spawnSync(process.execPath, [script], { stdio: "inherit", env });
-      if (json !== undefined) await writeJson(await openOutput(json), { built: status === 0 });
+      if (result !== undefined) await writeJson(result, { built: status === 0 });
       process.exitCode = status === 0 ? 0 : 1;
     });
 }

@@ -76,8 +76,8 @@ function parseSteps(text: string): StepRule {
 }
 
 async function runCredit(path: string, options: CreditOptions, streams: Streams): Promise<CreditReport> {
-  const tally = new CreditTally();
   const { steps = "default", rule, advantage, threshold } = options;
+  const tally = new CreditTally(threshold);
   await workOnJsonl(path, options, streams, {
     lines: (chunks) => creditLines(chunks, options, tally, streams.stderr),
     summary: () => describeCreditReport(tally.report()),

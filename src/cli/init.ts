@@ -27,6 +27,7 @@ async function writeInitial(path: string, options: InitOptions): Promise<void> {
   const { writeRun } = await import("../run/config.ts");
   // Something to fill in: a policy and problems are the first things to change.
   const config = await resolveWith({ policy: "model", problems: "problems.jsonl" }, options.set ?? [], "init");
+  const json = options.json === undefined ? undefined : await openOutput(options.json);
   try {
     const file = await open(path, "wx");
     await file.writeFile(writeRun(config, true));
@@ -35,5 +36,5 @@ async function writeInitial(path: string, options: InitOptions): Promise<void> {
     throw new UsageError(`cannot write ${path}: ${systemReason(error)}`, { cause: error });
   }
   console.log(`${path}: name your policy and problems in it, then: npx stepcredit train ${path}`);
-  if (options.json !== undefined) await writeJson(await openOutput(options.json), config);
+  if (json !== undefined) await writeJson(json, config);
 }

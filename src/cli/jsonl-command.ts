@@ -36,6 +36,7 @@ export async function workOnJsonl(
 ): Promise<void> {
   const input = path === "-" ? undefined : await openInput(path);
   const opened: FileHandle[] = input === undefined ? [] : [input];
+  // The streams close their files; a file whose stream is never made, or never read, is closed at the end.
   const chunks = input?.createReadStream() ?? streams.stdin;
   try {
     const output = options.out === undefined ? undefined : await openOutput(options.out, input);

@@ -27,12 +27,13 @@ export function reportCommand(): Command {
 async function report(directories: readonly string[], options: ReportOptions): Promise<void> {
   const { readRunSummary, runReport } = await import("../report/run.ts");
   const runs = await Promise.all(directories.map(readRunSummary));
+  const json = options.json === undefined ? undefined : await openOutput(options.json);
   const path = options.out ?? join(directories[0], "report.html");
   try {
     await writeFile(path, runReport(runs, runs.map(({ name }) => name).join(", ")));
   } catch (error) {
     throw new UsageError(`cannot write ${path}: ${systemReason(error)}`, { cause: error });
   }
-  if (options.json !== undefined) await writeJson(await openOutput(options.json), runs);
+  if (json !== undefined) await writeJson(json, runs);
   console.log(path);
 }

@@ -21,7 +21,7 @@ export function serveCommand(): Command {
     .description("serve a Hugging Face directory over the OpenAI API: completions and chat")
     .argument("<directory>", "of the policy, with its tokenizer")
     .option("--host <address>", "where to listen; anything but loopback is open to the network", "127.0.0.1")
-    .option("--port <number>", "0: any that is free", integerFrom(0), 8000)
+    .option("--port <number>", "0: one that is free", integerFrom(0), 8000)
     .option("--key <text>", "asked for as a bearer token (default: STEPCREDIT_SERVE_KEY, else none)")
     .option("--name <name>", "what the model is called (default: the directory's name)")
     .addOption(jsonOption())
@@ -31,6 +31,7 @@ export function serveCommand(): Command {
 async function serve(directory: string, options: ServeCliOptions): Promise<void> {
   const { TransformerPolicy } = await import("../policies/transformer.ts");
   const { servePolicy } = await import("../serve/server.ts");
+  const json = options.json === undefined ? undefined : await openOutput(options.json);
   const key = options.key ?? process.env["STEPCREDIT_SERVE_KEY"];
   const model = options.name ?? basename(resolve(directory));
   const policy = await TransformerPolicy.load(directory);
@@ -47,7 +48,7 @@ async function serve(directory: string, options: ServeCliOptions): Promise<void>
   const host = options.host.includes(":") ? `[${options.host}]` : options.host;
   const url = `http://${host}:${port}/v1`;
   console.log(`${model} at ${url}`);
-  if (options.json !== undefined) await writeJson(await openOutput(options.json), { model, url });
+  if (json !== undefined) await writeJson(json, { model, url });
   const close = (): void => {
     server.close();
     server.closeAllConnections();

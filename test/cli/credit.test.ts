@@ -105,6 +105,17 @@ describe("stepcredit credit", () => {
     });
   });
 
+  it("counts as a success what its threshold says, in the report too", async () => {
+    const json = join(scratch, "threshold.json");
+    const graded = written("graded.jsonl", problem("graded", ["1\n2", 0.9], ["1\n3", 0.7]));
+    const successes = async (...more: readonly string[]): Promise<unknown> => {
+      expect((await credit([graded, "--json", json, ...more])).code).toBe(0);
+      return JSON.parse(readFileSync(json, "utf8"));
+    };
+    expect(await successes()).toMatchObject({ succeeded: 2, failed: 0, groups: { allRight: 1 } });
+    expect(await successes("--threshold", "0.8")).toMatchObject({ succeeded: 1, failed: 1, groups: { mixed: 1 } });
+  });
+
   it("reads stdin, a byte order mark, carriage returns, empty lines and a last line without an end", async () => {
     const { code, results, stderr } = await credit(
       ["-"],
