@@ -57,7 +57,7 @@ export interface TransformerOptions {
   readonly ops?: Ops;
   /**
    * Of a training pass, keep the inputs of the layers alone and compute what lies inside them again for the gradient: less
-   * memory for about a third more time, and the same numbers to the bit. Default false: all of it is kept.
+   * memory for another forward pass, and the same numbers to the bit. Default false: all of it is kept.
    */
   readonly recompute?: boolean;
   /**
