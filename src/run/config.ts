@@ -94,7 +94,9 @@ const optimizationFields = {
   recompute: z
     .boolean()
     .default(false)
-    .describe("compute activations again for the gradient instead of keeping them: less memory for another forward pass"),
+    .describe(
+      "compute activations again for the gradient instead of keeping them: less memory for another forward pass",
+    ),
   epsLow: z.number().min(0).max(1).default(0.2).describe("the ratio is clipped below 1 - epsLow"),
   epsHigh: z.number().min(0).default(0.2).describe("the ratio is clipped above 1 + epsHigh"),
   lr: positive().default(1e-5).describe("learning rate of AdamW; a small fresh policy wants more, such as 0.0006"),
