@@ -643,16 +643,18 @@ struct RopeArgs {
   float* x;
 };
 
-// tree_attention — softmax attention of every packed position over its ancestors and itself.
+// tree_attention — softmax attention of every packed position over its ancestors and itself, of which it sees the last
+// `window`.
 //
-//   i attends to j  ⇔  j ≤ i < subtree_end[j];   head h reads key/value head h / (heads / kv_heads)
-//   out[i, h] = Σ_j softmax_j(scale · q[i, h] · k[j]) v[j];   lse[i, h] = log Σ_j exp(scale · q[i, h] · k[j])
+//   i attends to j  ⇔  j ≤ i < subtree_end[j] and depth(i) − depth(j) < window;   head h reads key/value head h / (heads /
+//   kv_heads) out[i, h] = Σ_j softmax_j(scale · q[i, h] · k[j]) v[j];   lse[i, h] = log Σ_j exp(scale · q[i, h] · k[j])
 //
 //   q, out [T, heads, D] · k, v [T, kv_heads, D] · subtree_end [T] i32, nested (a forest in depth-first order) · lse [T, heads]
 //
 // Order      keys in packed order; a row's bits depend on its own path alone, and equal those of decode_attention.
 struct TreeAttentionArgs {
   int64_t T, heads, kv_heads, D;
+  int64_t window;  // ≥ 1
   float scale;
   const float* q;
   const float* k;
@@ -665,6 +667,7 @@ struct TreeAttentionArgs {
 // tree_attention_backward — dq, dk, dv of Σ dout · out, from the saved out and lse. dq, dk, dv are overwritten.
 struct TreeAttentionBackwardArgs {
   int64_t T, heads, kv_heads, D;
+  int64_t window;
   float scale;
   const float* q;
   const float* k;
@@ -680,10 +683,12 @@ struct TreeAttentionBackwardArgs {
 
 // decode_attention — attention of R rows, each over its own path of cached keys and values.
 //
-//   row r sees the cache slots slots[slot_offsets[r] … slot_offsets[r + 1]), in that order (its own slot last)
+//   row r sees the cache slots slots[slot_offsets[r] … slot_offsets[r + 1]), in that order (its own slot last); of these the
+//   last `window`
 //   q, out [R, heads, D] · keys, values [cached, kv_heads, D] · slot_offsets [R + 1] i32 · slots [K] i32
 struct DecodeAttentionArgs {
   int64_t R, K, cached, heads, kv_heads, D;
+  int64_t window;
   float scale;
   const float* q;
   const float* keys;

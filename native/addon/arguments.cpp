@@ -343,6 +343,7 @@ Fields tree() {
           NUMBER("heads", heads),
           NUMBER("kvHeads", kv_heads),
           NUMBER("D", D),
+          NUMBER("window", window),
           NUMBER("scale", scale),
           ARRAY("q", q, "T heads D"),
           ARRAY("k", k, "T kvHeads D"),
@@ -364,9 +365,9 @@ void add_attention_and_gates(std::vector<OpEntry>* table) {
     using Record = DecodeAttentionArgs;
     OP(decode_attention,
        {NUMBER("R", R), NUMBER("K", K), NUMBER("cached", cached), NUMBER("heads", heads), NUMBER("kvHeads", kv_heads),
-        NUMBER("D", D), NUMBER("scale", scale), ARRAY("q", q, "R heads D"), ARRAY("keys", keys, "cached kvHeads D"),
-        ARRAY("values", values, "cached kvHeads D"), ARRAY("slotOffsets", slot_offsets, "R+1"), ARRAY("slots", slots, "K"),
-        ARRAY("out", out, "R heads D")});
+        NUMBER("D", D), NUMBER("window", window), NUMBER("scale", scale), ARRAY("q", q, "R heads D"),
+        ARRAY("keys", keys, "cached kvHeads D"), ARRAY("values", values, "cached kvHeads D"),
+        ARRAY("slotOffsets", slot_offsets, "R+1"), ARRAY("slots", slots, "K"), ARRAY("out", out, "R heads D")});
   }
   {
     using Record = SwigluArgs;

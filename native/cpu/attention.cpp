@@ -1,7 +1,8 @@
 // tree_attention, tree_attention_backward, decode_attention.
 //
 // Packed positions are visited in depth-first order with the path to the current one on a stack (attention_rows.h): a position
-// takes the entry of its depth, which drops whatever branch was there, and its row sees the entries up to its own. Nothing of
+// takes the entry of its depth, which drops whatever branch was there, and its row sees the last of the entries up to its own,
+// as many as the window holds. Nothing of
 // a shared prefix is gathered again for another branch. A run of positions, each the child of the one before, is loaded at
 // once and its rows are computed in tiles.
 
@@ -29,7 +30,7 @@ void free_walk(Walk* walk) { free(walk->parent); }
 
 // Chunks hold whole trees, or else also parts of trees that are large enough to make loading the path to their first
 // position cheap.
-int32_t plan_walk(const int32_t* subtree_end, int64_t T, bool whole_trees, Walk* walk, ScError* error) {
+int32_t plan_walk(const int32_t* subtree_end, int64_t T, int64_t window, bool whole_trees, Walk* walk, ScError* error) {
   walk->parent = static_cast<int32_t*>(malloc(static_cast<size_t>(3 * T + 1) * sizeof(int32_t)));
   if (!walk->parent) return fail(error, "no memory for the depths of the positions");
   walk->depth = walk->parent + T;
@@ -52,7 +53,7 @@ int32_t plan_walk(const int32_t* subtree_end, int64_t T, bool whole_trees, Walk*
       walk->starts[walk->chunks++] = static_cast<int32_t>(i);
       scores = 0;
     }
-    scores += depth + 1;
+    scores += smaller(depth + 1, window);
     walk->longest = larger(walk->longest, depth + 1);
   }
   walk->starts[walk->chunks] = static_cast<int32_t>(T);
@@ -132,7 +133,7 @@ void tree_chunk(const TreeAttentionArgs& args, const Walk& walk, int64_t begin, 
       for (int64_t r = 0; r < tile.count; ++r) {
         const int64_t i = (row + r) / group;
         const int64_t at = (first + i) * args.heads + kv_head * group + (row + r) % group;
-        tile.visible[r] = depth + i + 1;
+        tile.see(r, depth + i + 1, args.window);
         tile.q[r] = args.q + at * D;
         tile.out[r] = args.out + at * D;
         tile.lse[r] = args.lse + at;
@@ -184,10 +185,12 @@ VecF chained_dot(const float* a, const float* b, int64_t D) {
 // Some rows of a run and the path entries begin … end: their share of dq, and of the path's dk and dv.
 template <int rows>
 void backward_block(const TreeAttentionBackwardArgs& args, const BackwardScratch& scratch, const int64_t* at,
-                    const int64_t* visible, int64_t begin, int64_t end) {
+                    const Sight& sight, int64_t begin, int64_t end) {
   const int64_t D = args.D, padded = whole_vectors(D), stride = scratch.stride;
-  const int64_t count = smaller(end, visible[rows - 1]) - begin;
-  if (count <= 0) return;
+  const int64_t count = smaller(end, sight.end[rows - 1]) - begin;
+  // Of the block: the first vector with an entry that a row sees.
+  const int64_t skipped = larger(sight.first[0] - sight.first[0] % kLanes - begin, 0);
+  if (skipped >= count) return;
   const float* q[rows];
   const float* dout[rows];
   for (int r = 0; r < rows; ++r) {
@@ -196,14 +199,15 @@ void backward_block(const TreeAttentionBackwardArgs& args, const BackwardScratch
     copy_padded(args.q + at[r] * D, D, scratch.q + r * padded);
     copy_padded(args.dout + at[r] * D, D, scratch.dout + r * padded);
   }
-  dot_rows<rows>(scratch.key_panels + begin * D, count, D, args.scale, q, scratch.probabilities, stride);
-  dot_rows<rows>(scratch.value_panels + begin * D, count, D, 1.0f, dout, scratch.dscores, stride);
+  const int64_t panels = (begin + skipped) * D;
+  dot_rows<rows>(scratch.key_panels + panels, count - skipped, D, args.scale, q, scratch.probabilities + skipped, stride);
+  dot_rows<rows>(scratch.value_panels + panels, count - skipped, D, 1.0f, dout, scratch.dscores + skipped, stride);
   for (int r = 0; r < rows; ++r) {
     float* const p = scratch.probabilities + r * stride;
     float* const ds = scratch.dscores + r * stride;
     const VecF lse = splat(args.lse[at[r]]), scale = splat(args.scale);
     const VecF mean = chained_dot(dout[r], args.out + at[r] * D, D);  // Σ_j p_j · dp_j
-    for (int64_t j = 0; j < smaller(end, visible[r]) - begin; j += kLanes) {
+    for (int64_t j = skipped; j < smaller(end, sight.end[r]) - begin; j += kLanes) {
       const VecF probability = exp(load(p + j) - lse);
       store(p + j, probability);
       store(ds + j, probability * (load(ds + j) - mean) * scale);
@@ -213,16 +217,16 @@ void backward_block(const TreeAttentionBackwardArgs& args, const BackwardScratch
   const float* const p = scratch.probabilities - begin;
   const float* const ds = scratch.dscores - begin;
   for (int r = 0; r < rows; ++r) {
-    if (begin == 0) {
+    if (begin <= sight.first[0]) {  // the first block of which a row sees something
       for (int64_t d = 0; d < padded; d += kLanes) store(scratch.dq + r * padded + d, VecF{});
     } else {
       copy_padded(args.dq + at[r] * D, D, scratch.dq + r * padded);
     }
   }
-  weigh_rows<rows>(scratch.key_rows, begin, end, visible, padded, ds, stride, scratch.dq);
+  weigh_rows<rows>(scratch.key_rows, begin, end, sight, padded, ds, stride, scratch.dq);
   for (int r = 0; r < rows; ++r) copy_unpadded(scratch.dq + r * padded, D, 1.0f, args.dq + at[r] * D);
-  spread_rows<rows>(scratch.q, ds, stride, begin, end, visible, padded, scratch.dkey_rows);
-  spread_rows<rows>(scratch.dout, p, stride, begin, end, visible, padded, scratch.dvalue_rows);
+  spread_rows<rows>(scratch.q, ds, stride, begin, end, sight, padded, scratch.dkey_rows);
+  spread_rows<rows>(scratch.dout, p, stride, begin, end, sight, padded, scratch.dvalue_rows);
 }
 
 // The trees begin … end for the query heads of one key/value head. An entry's dk and dv sum over the rows in packed order,
@@ -259,13 +263,14 @@ void tree_backward_chunk(const TreeAttentionBackwardArgs& args, const Walk& walk
     const int64_t block = keys_per_block(D);
     for (int64_t key = 0; key < entries; key += block) {
       for_row_blocks((next - first) * group, [&](auto rows, int64_t row) {
-        int64_t at[rows.value], visible[rows.value];
+        int64_t at[rows.value], seen_from[rows.value], seen_to[rows.value];
         for (int r = 0; r < rows.value; ++r) {
           const int64_t i = (row + r) / group;
           at[r] = (first + i) * args.heads + kv_head * group + (row + r) % group;
-          visible[r] = depth + i + 1;
+          seen_to[r] = depth + i + 1;
+          seen_from[r] = larger(seen_to[r] - args.window, 0);
         }
-        backward_block<rows.value>(args, scratch, at, visible, key, smaller(key + block, entries));
+        backward_block<rows.value>(args, scratch, at, {seen_from, seen_to}, key, smaller(key + block, entries));
       });
     }
   }
@@ -301,7 +306,7 @@ void decode_chunk(const DecodeAttentionArgs& args, int64_t begin, int64_t end, i
       tile.count = smaller(kTileRows, group - head);
       for (int64_t r = 0; r < tile.count; ++r) {
         const int64_t at = row * args.heads + kv_head * group + head + r;
-        tile.visible[r] = visible;
+        tile.see(r, visible, args.window);
         tile.q[r] = args.q + at * D;
         tile.out[r] = args.out + at * D;
         tile.lse[r] = nullptr;
@@ -315,7 +320,7 @@ void decode_chunk(const DecodeAttentionArgs& args, int64_t begin, int64_t end, i
 
 int32_t tree_attention(const TreeAttentionArgs* args, ScStream, ScError* error) {
   Walk walk;
-  if (const int32_t code = plan_walk(args->subtree_end, args->T, false, &walk, error)) return code;
+  if (const int32_t code = plan_walk(args->subtree_end, args->T, args->window, false, &walk, error)) return code;
   const int32_t code = parallel_with_scratch(
       walk.chunks * args->kv_heads, forward_scratch_bytes(walk.longest, args->D), error, [&](int64_t item, void* memory) {
         const int64_t chunk = item / args->kv_heads;
@@ -327,7 +332,7 @@ int32_t tree_attention(const TreeAttentionArgs* args, ScStream, ScError* error) 
 
 int32_t tree_attention_backward(const TreeAttentionBackwardArgs* args, ScStream, ScError* error) {
   Walk walk;
-  if (const int32_t code = plan_walk(args->subtree_end, args->T, true, &walk, error)) return code;
+  if (const int32_t code = plan_walk(args->subtree_end, args->T, args->window, true, &walk, error)) return code;
   const int32_t code = parallel_with_scratch(
       walk.chunks * args->kv_heads, backward_scratch_bytes(walk.longest, args->D), error, [&](int64_t item, void* memory) {
         const int64_t chunk = item / args->kv_heads;

@@ -1,9 +1,9 @@
 // Attention rows over a path of keys: what tree_attention and decode_attention share, so that their bits agree.
 //
-// A path lies on a stack: key j of the path is entry j, so every row sees a prefix of it. Keys are kept in panels of kLanes
-// entries, transposed ([panel][D][kLanes]): score vectors run over keys, and each score is a chain of fma over d. Values are
-// kept as rows padded to whole vectors: output vectors run over d, and each is a chain of fma over the keys. Which rows are
-// computed together and where the key blocks end changes no operation of a row.
+// A path lies on a stack: key j of the path is entry j, so every row sees a prefix of it, or the end of one. Keys are kept in
+// panels of kLanes entries, transposed ([panel][D][kLanes]): score vectors run over keys, and each score is a chain of fma over
+// d. Values are kept as rows padded to whole vectors: output vectors run over d, and each is a chain of fma over the keys.
+// Which rows are computed together and where the key blocks end changes no operation of a row.
 
 #ifndef STEPCREDIT_CPU_ATTENTION_ROWS_H
 #define STEPCREDIT_CPU_ATTENTION_ROWS_H
@@ -151,15 +151,33 @@ inline void weigh_all(const float* entries, int64_t begin, int64_t end, int64_t 
   if (d < padded) weigh_block<rows, 1>(entries + d, begin, end, padded, weights, stride, sums + d);
 }
 
-// sums[r] += Σ_j weights[r][j] · entries[j] over begin ≤ j < min(end, visible[r]), in order; `visible` does not fall. What
-// weights and entries hold beyond that is not read: 0 · NaN would reach rows that do not see it.
+// The entries that rows see: row r those of first[r] … end[r], of which neither falls from row to row.
+struct Sight {
+  const int64_t* first;
+  const int64_t* end;
+};
+
+// The entries among begin … end that all of some rows see.
 template <int rows>
-inline void weigh_rows(const float* entries, int64_t begin, int64_t end, const int64_t* visible, int64_t padded,
+struct Common {
+  int64_t begin, end;
+
+  Common(const Sight& sight, int64_t from, int64_t to)
+      : begin(larger(smaller(sight.first[rows - 1], to), from)), end(larger(smaller(sight.end[0], to), begin)) {}
+};
+
+// sums[r] += Σ_j weights[r][j] · entries[j] over the entries among begin … end that row r sees, in order. What weights and
+// entries hold elsewhere is not read: 0 · NaN would reach rows that do not see it.
+template <int rows>
+inline void weigh_rows(const float* entries, int64_t begin, int64_t end, const Sight& sight, int64_t padded,
                        const float* weights, int64_t stride, float* sums) {
-  const int64_t common = larger(smaller(end, visible[0]), begin);
-  weigh_all<rows>(entries, begin, common, padded, weights, stride, sums);
-  for (int r = 1; r < rows; ++r)
-    weigh_all<1>(entries, common, smaller(end, visible[r]), padded, weights + r * stride, stride, sums + r * padded);
+  const Common<rows> common(sight, begin, end);
+  auto alone = [&](int r, int64_t from, int64_t to) {
+    weigh_all<1>(entries, from, to, padded, weights + r * stride, stride, sums + r * padded);
+  };
+  for (int r = 0; r < rows - 1; ++r) alone(r, larger(begin, sight.first[r]), smaller(common.begin, sight.end[r]));
+  weigh_all<rows>(entries, common.begin, common.end, padded, weights, stride, sums);
+  for (int r = 1; r < rows; ++r) alone(r, common.end, smaller(end, sight.end[r]));
 }
 
 template <int rows, int vectors>
@@ -190,12 +208,15 @@ inline void spread_all(const float* x, const float* weights, int64_t stride, int
 
 // The transpose of weigh_rows: sums[j] += Σ_r weights[r][j] · x[r], in the order of r, over the rows that see entry j.
 template <int rows>
-inline void spread_rows(const float* x, const float* weights, int64_t stride, int64_t begin, int64_t end,
-                        const int64_t* visible, int64_t padded, float* sums) {
-  const int64_t common = larger(smaller(end, visible[0]), begin);
-  spread_all<rows>(x, weights, stride, begin, common, padded, sums);
-  for (int r = 1; r < rows; ++r)
-    spread_all<1>(x + r * padded, weights + r * stride, stride, common, smaller(end, visible[r]), padded, sums);
+inline void spread_rows(const float* x, const float* weights, int64_t stride, int64_t begin, int64_t end, const Sight& sight,
+                        int64_t padded, float* sums) {
+  const Common<rows> common(sight, begin, end);
+  auto alone = [&](int r, int64_t from, int64_t to) {
+    spread_all<1>(x + r * padded, weights + r * stride, stride, from, to, padded, sums);
+  };
+  for (int r = 0; r < rows - 1; ++r) alone(r, larger(begin, sight.first[r]), smaller(common.begin, sight.end[r]));
+  spread_all<rows>(x, weights, stride, common.begin, common.end, padded, sums);
+  for (int r = 1; r < rows; ++r) alone(r, common.end, smaller(end, sight.end[r]));
 }
 
 // ── softmax
@@ -212,31 +233,37 @@ struct Softmax {
   float sum;
 };
 
-// scores ← exp(scores − max) over the first `visible`. The terms are summed lane by lane, in the order of the entries. Lanes
-// beyond the last entry are kept at e⁰ until they are dropped: e^−∞ would be an underflow, which costs the processor 100 ns.
-inline Softmax softmax_scores(float* scores, int64_t visible) {
-  const int64_t whole = visible - visible % kLanes;
-  const VecI present = lanes_below(visible - whole);
+// scores ← exp(scores − max) over the entries first … end. The terms are summed lane by lane, in the order of the entries.
+// Lanes beside them are kept at e⁰ until they are dropped: e^−∞ would be an underflow, which costs the processor 100 ns.
+inline Softmax softmax_scores(float* scores, int64_t first, int64_t end) {
+  // Whole vectors lie between; before and after them there may be a vector of which some lanes count.
+  const int64_t whole = (first + kLanes - 1) / kLanes * kLanes, rest = end - end % kLanes;
+  const bool before = first < whole, after = rest < end && rest >= whole;
+  const VecI in_first = lanes_below(end - (whole - kLanes)) & ~lanes_below(first - (whole - kLanes));
+  const VecI in_last = lanes_below(end - rest);
   VecF tops[2] = {splat(-INFINITY), splat(-INFINITY)};
-  int64_t j = 0;
-  for (; j + 2 * kLanes <= whole; j += 2 * kLanes) {
+  if (before) tops[0] = in_first ? load(scores + whole - kLanes) : splat(-INFINITY);
+  int64_t j = whole;
+  for (; j + 2 * kLanes <= rest; j += 2 * kLanes) {
     tops[0] = max(tops[0], load(scores + j));
     tops[1] = max(tops[1], load(scores + j + kLanes));
   }
-  if (j < whole) tops[0] = max(tops[0], load(scores + j));
-  if (whole < visible) tops[1] = max(tops[1], present ? load(scores + whole) : splat(-INFINITY));
+  if (j < rest) tops[0] = max(tops[0], load(scores + j));
+  if (after) tops[1] = max(tops[1], in_last ? load(scores + rest) : splat(-INFINITY));
   const float top = max_lanes(max(tops[0], tops[1]));
   VecF sum = {};
-  for (j = 0; j < whole; j += kLanes) {
+  auto partly = [&](int64_t at, VecI present) {
+    const VecF e = exp(present ? load(scores + at) - splat(top) : VecF{});
+    store(scores + at, e);
+    sum += present ? e : VecF{};
+  };
+  if (before) partly(whole - kLanes, in_first);
+  for (j = whole; j < rest; j += kLanes) {
     const VecF e = exp(load(scores + j) - splat(top));
     store(scores + j, e);
     sum += e;
   }
-  if (whole < visible) {
-    const VecF e = exp(present ? load(scores + whole) - splat(top) : VecF{});
-    store(scores + whole, e);
-    sum += present ? e : VecF{};
-  }
+  if (after) partly(rest, in_last);
   return {top, sum_lanes(sum)};
 }
 
@@ -249,22 +276,32 @@ struct PathStack {
   const float* value_rows;  // [entries][whole_vectors(D)]
 };
 
-// Up to kTileRows rows with the number of entries each sees, which does not fall from row to row.
+// Up to kTileRows rows and the entries that each sees: entries first[r] … end[r], of which neither falls from row to row.
 struct RowTile {
   int64_t count;
-  int64_t visible[kTileRows];
+  int64_t first[kTileRows];
+  int64_t end[kTileRows];
   const float* q[kTileRows];
   float* out[kTileRows];
   float* lse[kTileRows];  // null: not wanted
+
+  // Row r sees the last `window` of `visible` entries.
+  void see(int64_t r, int64_t visible, int64_t window) {
+    first[r] = larger(visible - window, 0);
+    end[r] = visible;
+  }
+  Sight sight(int64_t r) const { return {first + r, end + r}; }
 };
 
-// scores [kTileRows][stride], stride a multiple of kLanes ≥ visible; sums [kTileRows][whole_vectors(D)].
+// scores [kTileRows][stride], stride a multiple of kLanes ≥ end; sums [kTileRows][whole_vectors(D)].
 inline void attend(const PathStack& path, const RowTile& tile, float scale, float* scores, int64_t stride, float* sums) {
   const int64_t D = path.D, padded = whole_vectors(D);
-  const int64_t block = keys_per_block(D), last = tile.visible[tile.count - 1];
-  for (int64_t begin = 0; begin < last; begin += block) {
+  const int64_t block = keys_per_block(D), last = tile.end[tile.count - 1];
+  const int64_t start = tile.first[0] - tile.first[0] % block;
+  for (int64_t key = start; key < last; key += block) {
     for_row_blocks(tile.count, [&](auto rows, int64_t r) {
-      const int64_t end = smaller(begin + block, tile.visible[r + rows.value - 1]);
+      const int64_t begin = larger(key, tile.first[r] - tile.first[r] % kLanes);
+      const int64_t end = smaller(key + block, tile.end[r + rows.value - 1]);
       if (begin < end)
         dot_rows<rows.value>(path.key_panels + begin * D, end - begin, D, scale, tile.q + r, scores + r * stride + begin,
                              stride);
@@ -272,14 +309,14 @@ inline void attend(const PathStack& path, const RowTile& tile, float scale, floa
   }
   float factors[kTileRows];
   for (int64_t r = 0; r < tile.count; ++r) {
-    const Softmax softmax = softmax_scores(scores + r * stride, tile.visible[r]);
+    const Softmax softmax = softmax_scores(scores + r * stride, tile.first[r], tile.end[r]);
     factors[r] = 1.0f / softmax.sum;
     if (tile.lse[r]) *tile.lse[r] = softmax.max + logf(softmax.sum);
   }
   for (int64_t i = 0; i < tile.count * padded; i += kLanes) store(sums + i, VecF{});
-  for (int64_t begin = 0; begin < last; begin += block) {
+  for (int64_t key = start; key < last; key += block) {
     for_row_blocks(tile.count, [&](auto rows, int64_t r) {
-      weigh_rows<rows.value>(path.value_rows, begin, begin + block, tile.visible + r, padded, scores + r * stride, stride,
+      weigh_rows<rows.value>(path.value_rows, key, key + block, tile.sight(r), padded, scores + r * stride, stride,
                              sums + r * padded);
     });
   }

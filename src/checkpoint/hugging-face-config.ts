@@ -60,6 +60,11 @@ class Fields {
     return Number.isInteger(value) ? value : this.fail(name, "an integer ≥ 1");
   }
 
+  count(name: string, fallback: number): number {
+    const value = this.raw[name] ?? fallback;
+    return Number.isInteger(value) && (value as number) >= 0 ? (value as number) : this.fail(name, "an integer ≥ 0");
+  }
+
   boolean(name: string, fallback: boolean): boolean {
     if (!this.has(name)) return fallback;
     const value = this.raw[name];
@@ -100,7 +105,8 @@ export function parseHuggingFaceConfig(path: string, json: unknown, positions?: 
   const rope = ropeOf(fields);
   const qkvBias = modelType === "qwen2" || (modelType !== "mistral" && fields.boolean("attention_bias", false));
   const maxPositions = positions ?? fields.integer("max_position_embeddings");
-  refuseWindow(fields, modelType, maxPositions);
+  const layers = fields.integer("num_hidden_layers");
+  const windows = windowsOf(fields, modelType, layers);
   const [bos, pad] = [fields.ids("bos_token_id")[0], fields.ids("pad_token_id")[0]];
   const stored = fields.raw["dtype"] ?? fields.raw["torch_dtype"];
   return {
@@ -108,7 +114,7 @@ export function parseHuggingFaceConfig(path: string, json: unknown, positions?: 
     config: {
       vocabulary: fields.integer("vocab_size"),
       hidden,
-      layers: fields.integer("num_hidden_layers"),
+      layers,
       heads,
       kvHeads: fields.integer("num_key_value_heads", modelType === "mistral" ? 8 : modelType === "llama" ? heads : 32),
       headSize: fields.integer("head_dim", modelType === "qwen3" ? 128 : Math.floor(hidden / heads)),
@@ -123,6 +129,7 @@ export function parseHuggingFaceConfig(path: string, json: unknown, positions?: 
       mlpBias: modelType === "llama" && fields.boolean("mlp_bias", false),
       qkNorm: modelType === "qwen3",
       positionTable: modelType === "stepcredit",
+      ...(windows && { windows }),
     },
     ...(typeof stored === "string" && { storedDtype: stored }),
     eosTokenIds: fields.ids("eos_token_id"),
@@ -144,20 +151,24 @@ function refuse(fields: Fields): void {
   }
 }
 
-/** A window of attention is computed where it holds the longest sequence: then it leaves nothing out. */
-function refuseWindow(fields: Fields, modelType: ModelType, positions: number): void {
-  const used =
-    modelType === "mistral" ||
-    ((modelType === "qwen2" || modelType === "qwen3") && fields.boolean("use_sliding_window", false));
-  if (!used || !fields.has("sliding_window")) return;
-  const window = fields.integer("sliding_window");
-  if (window < positions) {
-    fields.fail(
-      "sliding_window",
-      `at least the ${positions} positions of the longest sequence (shorter windows are missing here: load with ` +
-        `maxPositions: ${window})`,
-    );
+/** Per layer, how many tokens one sees; `layer_types` tells where the file has them, else the rule of the model type does. */
+function windowsOf(fields: Fields, modelType: ModelType, layers: number): (number | null)[] | undefined {
+  const qwen = modelType === "qwen2" || modelType === "qwen3";
+  const used = modelType === "mistral" || (qwen && fields.boolean("use_sliding_window", false));
+  if (!used || fields.raw["sliding_window"] === null) return undefined;
+  const window = fields.integer("sliding_window", 4096);
+  const full = qwen ? fields.count("max_window_layers", 28) : 0;
+  return slidingLayers(fields, layers, full).map((sliding) => (sliding ? window : null));
+}
+
+function slidingLayers(fields: Fields, layers: number, full: number): boolean[] {
+  if (!fields.has("layer_types")) return Array.from({ length: layers }, (_, layer) => layer >= full);
+  const types: unknown = fields.raw["layer_types"];
+  const isType = (type: unknown): boolean => type === "sliding_attention" || type === "full_attention";
+  if (!Array.isArray(types) || types.length !== layers || !types.every(isType)) {
+    return fields.fail("layer_types", `${layers} times sliding_attention or full_attention`);
   }
+  return types.map((type) => type === "sliding_attention");
 }
 
 /** `rope_theta` and `rope_scaling`, or `rope_parameters` which holds both in newer files. */
@@ -217,16 +228,22 @@ function yarnOf(given: Fields, originalPositions: number, stretch: number): Rope
 /** `config.json` of a policy that was not read from one, for the model type that has its parts. */
 export function toHuggingFaceConfig(config: ResolvedConfig): Record<string, unknown> {
   const { qkvBias, outputBias, mlpBias, qkNorm, positionTable, ropeScaling } = config;
-  const modelType = positionTable ? "stepcredit" : qkNorm ? "qwen3" : qkvBias && !outputBias ? "qwen2" : "llama";
-  const architecture = { llama: "Llama", qwen2: "Qwen2", qwen3: "Qwen3", stepcredit: "Stepcredit" }[modelType];
+  const windows = new Set(config.windows.filter((window) => window !== null));
+  const plain = windows.size > 0 ? "mistral" : "llama";
+  const modelType = positionTable ? "stepcredit" : qkNorm ? "qwen3" : qkvBias && !outputBias ? "qwen2" : plain;
+  const architecture = { llama: "Llama", mistral: "Mistral", qwen2: "Qwen2", qwen3: "Qwen3", stepcredit: "Stepcredit" };
   const expressible =
     (modelType === "qwen2" || qkvBias === outputBias) &&
-    (!mlpBias || modelType === "llama" || modelType === "stepcredit");
+    (modelType !== "mistral" || !qkvBias) &&
+    (!mlpBias || modelType === "llama" || modelType === "stepcredit") &&
+    (windows.size === 0 || (windows.size === 1 && modelType !== "stepcredit"));
   if (!expressible || (positionTable && qkNorm)) {
-    throw new Error("save: no Hugging Face model type has this combination of biases, norms and position table");
+    throw new Error(
+      "save: no Hugging Face model type has this combination of biases, norms, position table and windows",
+    );
   }
   return {
-    architectures: [`${architecture}ForCausalLM`],
+    architectures: [`${architecture[modelType]}ForCausalLM`],
     model_type: modelType,
     vocab_size: config.vocabulary,
     hidden_size: config.hidden,
@@ -243,6 +260,11 @@ export function toHuggingFaceConfig(config: ResolvedConfig): Record<string, unkn
     attention_bias: qkvBias,
     mlp_bias: mlpBias,
     tie_word_embeddings: config.tieEmbeddings,
+    ...(windows.size > 0 && {
+      use_sliding_window: true,
+      sliding_window: [...windows][0],
+      layer_types: config.windows.map((window) => (window === null ? "full_attention" : "sliding_attention")),
+    }),
   };
 }
 

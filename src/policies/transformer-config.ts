@@ -36,6 +36,8 @@ export interface TransformerConfig {
   readonly mlpBias?: boolean;
   /** queries and keys are normalised per head, before they are rotated (Qwen3); default false */
   readonly qkNorm?: boolean;
+  /** per layer: the tokens that one sees, itself and the nearest before it (Mistral), null for all; default all everywhere */
+  readonly windows?: readonly (number | null)[];
 }
 
 /** With every default in its place. */
@@ -54,6 +56,7 @@ export function resolveConfig(config: TransformerConfig): ResolvedConfig {
     outputBias: false,
     mlpBias: false,
     qkNorm: false,
+    windows: Array<null>(config.layers).fill(null),
     ...config,
   };
   const sizes = [
@@ -70,6 +73,12 @@ export function resolveConfig(config: TransformerConfig): ResolvedConfig {
     if (!Number.isInteger(resolved[name]) || resolved[name] < 1) {
       throw new RangeError(`TransformerPolicy: expected ${name} to be an integer ≥ 1, received ${resolved[name]}`);
     }
+  }
+  const { windows } = resolved;
+  if (windows.length !== resolved.layers || !windows.every((w) => w === null || (Number.isInteger(w) && w >= 1))) {
+    throw new RangeError(
+      `TransformerPolicy: expected windows to be ${resolved.layers} integers ≥ 1 or null, received ${JSON.stringify(windows)}`,
+    );
   }
   if (resolved.headSize % 2 !== 0) {
     throw new RangeError(`TransformerPolicy: expected headSize to be even, received ${resolved.headSize}`);

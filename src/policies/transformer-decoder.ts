@@ -2,7 +2,7 @@
 
 import type { Floats } from "../ops/ops.ts";
 import { PrefixCache } from "./prefix-cache.ts";
-import { embedTokens, normHeads, project, type Model } from "./transformer-pass.ts";
+import { attentionShape, embedTokens, normHeads, project, type Model } from "./transformer-pass.ts";
 
 export class TransformerDecoder {
   readonly #model: Model;
@@ -85,10 +85,7 @@ export class TransformerDecoder {
         keys: cache.store(2 * layer),
         values: cache.store(2 * layer + 1),
         out: attended,
-        heads,
-        kvHeads,
-        headSize: D,
-        scale: 1 / Math.sqrt(D),
+        ...attentionShape(config, block),
         ...paths,
       });
       project(ops, block.o, attended, x, R, true);

@@ -7,7 +7,7 @@
  */
 
 import type { Batch } from "../batch.ts";
-import type { Floats, Ops } from "../ops/ops.ts";
+import type { AttentionShape, Floats, Ops } from "../ops/ops.ts";
 import type { Parameter } from "../policy.ts";
 import type { ResolvedConfig } from "./transformer-config.ts";
 import type { Workspace } from "./workspace.ts";
@@ -18,8 +18,10 @@ export interface Projection {
   readonly bias: Parameter | undefined;
 }
 
-/** The parameters of one layer. */
+/** One layer: its parameters, and what of it differs from layer to layer. */
 export interface Block {
+  /** tokens that one sees; undefined: all */
+  readonly window: number | undefined;
   readonly inputNorm: Parameter;
   readonly q: Projection;
   readonly k: Projection;
@@ -127,13 +129,11 @@ function lastOf({ config, workspace }: Model, { begin, end, T }: Stretch) {
   };
 }
 
-const attentionOf = ({ config: { heads, kvHeads, headSize } }: Model, { subtreeEnd }: Stretch) => ({
-  heads,
-  kvHeads,
-  headSize,
-  scale: 1 / Math.sqrt(headSize),
-  subtreeEnd,
-});
+/** The shape of a layer's attention. */
+export const attentionShape = (
+  { heads, kvHeads, headSize }: ResolvedConfig,
+  { window }: Pick<Block, "window">,
+): AttentionShape => ({ heads, kvHeads, headSize, scale: 1 / Math.sqrt(headSize), ...(window && { window }) });
 
 const rotaryOf = ({ config: { headSize }, cosines, sines }: Model, { depth }: Stretch) => ({
   depth,
@@ -211,7 +211,15 @@ function forwardLayer(model: Model, stretch: Stretch, block: Block, kept: Kept, 
   normHeads(model, block.kNorm, kept.rawK, k, kept.rrmsK);
   ops.rope({ x: q, heads, ...rotary });
   ops.rope({ x: k, heads: kvHeads, ...rotary });
-  ops.treeAttention({ q, k, v, out: attended, lse, ...attentionOf(model, stretch) });
+  ops.treeAttention({
+    q,
+    k,
+    v,
+    out: attended,
+    lse,
+    subtreeEnd: stretch.subtreeEnd,
+    ...attentionShape(config, block),
+  });
   x2.set(x);
   project(ops, block.o, attended, x2, rows, true);
   ops.rmsNorm({ x: x2, weight: block.postNorm.data, eps, y: h2, rrms: kept.rrms2 });
@@ -288,7 +296,8 @@ function backwardLayer(model: Model, stretch: Stretch, block: Block, kept: Kept,
     dq,
     dk,
     dv,
-    ...attentionOf(model, stretch),
+    subtreeEnd: stretch.subtreeEnd,
+    ...attentionShape(config, block),
   });
   ops.ropeBackward({ x: dq, heads, ...rotary });
   ops.ropeBackward({ x: dk, heads: kvHeads, ...rotary });

@@ -351,13 +351,14 @@ export class TransformerPolicy implements Policy {
   }
 
   #block(layer: number): Block {
-    const { qkvBias, outputBias, mlpBias, qkNorm } = this.config;
+    const { qkvBias, outputBias, mlpBias, qkNorm, windows } = this.config;
     const of = (name: string): Parameter => this.#parameters.get(`model.layers.${layer}.${name}`);
     const projection = (name: string, bias: boolean): Projection => ({
       weight: of(`${name}.weight`),
       bias: bias ? of(`${name}.bias`) : undefined,
     });
     return {
+      window: windows[layer] ?? undefined,
       inputNorm: of("input_layernorm.weight"),
       q: projection("self_attn.q_proj", qkvBias),
       k: projection("self_attn.k_proj", qkvBias),

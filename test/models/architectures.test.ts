@@ -31,6 +31,7 @@ interface Architecture {
   readonly parts?: ModelParts;
   readonly frequencies?: readonly number[];
   readonly amplitude?: number;
+  readonly windows?: readonly (number | null)[];
 }
 
 const llama3 = {
@@ -52,12 +53,37 @@ const architectures: readonly Architecture[] = [
   },
   { name: "Mistral", modelType: "mistral", config: { sliding_window: null } },
   {
+    name: "Mistral with a window",
+    modelType: "mistral",
+    config: { sliding_window: 3 },
+    parts: {},
+    windows: [3, 3],
+  },
+  {
     name: "Qwen2",
     modelType: "qwen2",
     config: { use_sliding_window: false, sliding_window: 32 },
     parts: { qkvBias: true },
   },
+  {
+    name: "Qwen2 with a window in its upper layers",
+    modelType: "qwen2",
+    config: { use_sliding_window: true, sliding_window: 4, max_window_layers: 1 },
+    parts: { qkvBias: true },
+    windows: [null, 4],
+  },
   { name: "Qwen3", modelType: "qwen3", parts: { qkNorm: true } },
+  {
+    name: "Qwen3 with a window in the layers it names",
+    modelType: "qwen3",
+    config: {
+      use_sliding_window: true,
+      sliding_window: 2,
+      layer_types: ["sliding_attention", "full_attention"],
+    },
+    parts: { qkNorm: true },
+    windows: [2, null],
+  },
   {
     name: "linear scaling",
     modelType: "llama",
@@ -99,10 +125,15 @@ const tokens = [3, 1, 18, 0, 7, 7, 2, 11, 5, 16, 4, 9, 13, 8];
 describe("a random checkpoint gives the logits of an independent float64 forward", () => {
   it.each(architectures)("$name", async (architecture) => {
     const { name, modelType, config = {}, parts = {}, frequencies = plain, amplitude = 1 } = architecture;
+    const { windows = [null, null] } = architecture;
     const tensors = randomWeights(smallShape, parts, name.length);
     const directory = writeModelDirectory(join(folder, name), configOf(smallShape, modelType, config), tensors);
     const double = await TransformerPolicy.load(directory, { ops: reference() });
-    const expected = llamaLogits({ ...double.config, frequencies, amplitude }, weightsOf(tensors), tokens).flat();
+    const expected = llamaLogits(
+      { ...double.config, frequencies, amplitude, windows },
+      weightsOf(tensors),
+      tokens,
+    ).flat();
     const batch = packSequences([tokens]);
     expectWithin(double.forward(batch).logits, expected, 1e-10);
 
@@ -125,7 +156,7 @@ describe("gradients through every part of an architecture", () => {
     "$name: differences agree",
     async (architecture) => {
       const { name, modelType, config = {}, parts = {} } = architecture;
-      const shape = { ...smallShape, layers: 1 };
+      const shape = { ...smallShape, layers: config["layer_types"] === undefined ? 1 : 2 };
       const tensors = randomWeights(shape, parts, 3);
       const directory = writeModelDirectory(join(folder, `one ${name}`), configOf(shape, modelType, config), tensors);
       const policy = await TransformerPolicy.load(directory, { ops: reference() });

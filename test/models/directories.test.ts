@@ -130,9 +130,14 @@ describe("a directory is refused", () => {
       /config\.json: expected vocab_size to be a number > 0, received "19"/,
     ],
     [
-      "with a window that is shorter than its positions",
-      () => llama({ model_type: "mistral", sliding_window: 8 }),
-      /config\.json: expected sliding_window to be at least the 64 positions/,
+      "with a window that is no number",
+      () => llama({ model_type: "mistral", sliding_window: "8" }),
+      /config\.json: expected sliding_window to be a number > 0, received "8"/,
+    ],
+    [
+      "with a window for other layers than it has",
+      () => llama({ model_type: "mistral", sliding_window: 8, layer_types: ["full_attention"] }),
+      /config\.json: expected layer_types to be 2 times sliding_attention or full_attention/,
     ],
     [
       "without a tensor",

@@ -302,6 +302,12 @@ const cases: readonly {
     message: "treeAttention: expected subtreeEnd [T] at 1 in 2 … 2, received 3",
   },
   {
+    name: "a window of nothing",
+    call: () => ops.treeAttention({ ...attention, window: 0, subtreeEnd: Int32Array.of(2, 2) }),
+    error: RangeError,
+    message: "treeAttention: expected window to be an integer ≥ 1, received number 0",
+  },
+  {
     name: "a slot outside the cache",
     call: () =>
       ops.decodeAttention({

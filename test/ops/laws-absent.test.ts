@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { cpuIsas, openOps } from "../../src/ops/native.ts";
-import type { PolicyUpdateArguments } from "../../src/ops/ops.ts";
+import type { Floats, PolicyUpdateArguments } from "../../src/ops/ops.ts";
 import { reference } from "../../src/ops/reference.ts";
 import { awkwardRows } from "../support/cases/rows.ts";
 import { clipVariants, lossArguments, vacate } from "../support/cases/loss.ts";
@@ -190,14 +190,14 @@ describe.each(["reference", ...cpuIsas()])("%s", (isa) => {
     });
   });
 
-  it("gives a decoding row the bits of its packed position", () => {
+  it.each([1, 2, 17, 1000])("gives a decoding row the bits of its packed position, with a window of %d", (window) => {
     for (const parents of Object.values(forests)) {
       for (const layout of headLayouts) {
         const [heads, , D] = layout;
-        const inputs = treeInputs(parents, layout);
+        const inputs = { ...treeInputs(parents, layout), window };
         const packed = { out: new Float32Array(inputs.q.length), lse: new Float32Array(parents.length * heads) };
         ops.treeAttention({ ...inputs, ...packed });
-        const paths = parents.map((_, i) => parents.map((_, j) => j).filter((j) => j <= i && i < inputs.subtreeEnd[j]));
+        const paths = parents.map((_, i) => ancestors(inputs.subtreeEnd, i));
         const slotOffsets = Int32Array.from([0, ...paths.map((_, i) => paths.slice(0, i + 1).flat().length)]);
         const out = new Float32Array(inputs.q.length);
         const cache = { keys: inputs.k, values: inputs.v, slotOffsets, slots: Int32Array.from(paths.flat()) };
@@ -206,4 +206,34 @@ describe.each(["reference", ...cpuIsas()])("%s", (isa) => {
       }
     }
   });
+
+  it.each([1, 3, 40])("changes no bit of a position for what lies outside its window of %d", (window) => {
+    const parents = forests["a long chain with three leaves"];
+    const [heads, kvHeads, D] = [4, 2, 20];
+    const inputs = { ...treeInputs(parents, [heads, kvHeads, D]), window };
+    const { q, subtreeEnd } = inputs;
+    const last = parents.length - 1;
+    const outside = ancestors(subtreeEnd, last).slice(0, -window);
+    const results = [0, NaN, Infinity].map((junk) => {
+      const filled = (array: Floats): Floats => {
+        const copy = array.slice();
+        for (const j of outside) copy.fill(junk, j * kvHeads * D, (j + 1) * kvHeads * D);
+        return copy;
+      };
+      const given = { ...inputs, k: filled(inputs.k), v: filled(inputs.v) };
+      const saved = { out: new Float32Array(q.length), lse: new Float32Array(parents.length * heads) };
+      ops.treeAttention({ ...given, ...saved });
+      const dout = new Float32Array(q.length).fill(1, last * heads * D);
+      const gradients = { dq: new Float32Array(q.length), dk: given.k.slice(), dv: given.v.slice() };
+      ops.treeAttentionBackward({ ...given, ...saved, dout, ...gradients });
+      return [bits(saved.out.subarray(last * heads * D)), bits(gradients.dq.subarray(last * heads * D))];
+    });
+    expect(outside.length).toBeGreaterThan(0);
+    expect(results[1]).toEqual(results[0]);
+    expect(results[2]).toEqual(results[0]);
+  });
 });
+
+/** The positions that i descends from, itself last. */
+const ancestors = (subtreeEnd: Int32Array, i: number): number[] =>
+  Array.from(subtreeEnd.keys()).filter((j) => j <= i && i < subtreeEnd[j]);

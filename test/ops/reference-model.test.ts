@@ -133,6 +133,15 @@ describe("treeAttention", () => {
     [0, Math.LN2, Math.LN2].forEach((lse, i) => expect(out.lse[i]).toBeCloseTo(lse, 14));
   });
 
+  it("sees no further back than its window", () => {
+    // A chain of 4 with equal scores: the mean of the last two values.
+    const v = Float64Array.of(NaN, 6, 2, 8);
+    const out = { out: zeros(4), lse: zeros(4) };
+    const one = { heads: 1, kvHeads: 1, headSize: 1, scale: 1, window: 2 };
+    ops.treeAttention({ ...one, q: zeros(4), k: normals(4), v, subtreeEnd: Int32Array.of(4, 4, 4, 4), ...out });
+    expect([...out.out]).toEqual([NaN, NaN, 4, 5]);
+  });
+
   it("reads the key and value head of its group", () => {
     const out = { out: zeros(4), lse: zeros(4) };
     const one = { heads: 4, kvHeads: 2, headSize: 1, scale: 1, q: zeros(4), k: zeros(2), v: Float64Array.of(5, 6) };
@@ -140,32 +149,32 @@ describe("treeAttention", () => {
     expect([...out.out]).toEqual([5, 5, 6, 6]);
   });
 
-  it("has the slopes of its output as gradients, over branches", () => {
+  it.each([1, 3, 100])("has the slopes of its output as gradients, over branches, with a window of %d", (window) => {
     const subtreeEnd = subtreeEnds([...forests["a branch"], -1, 7]);
     const T = subtreeEnd.length;
     const [q, k, v, dout] = [normals(T * 16), normals(T * 8), normals(T * 8), normals(T * 16)];
     const saved = { out: zeros(T * 16), lse: zeros(T * 4) };
     const objective = () => {
-      ops.treeAttention({ ...shape, q, k, v, subtreeEnd, ...saved });
+      ops.treeAttention({ ...shape, window, q, k, v, subtreeEnd, ...saved });
       return dot(dout, saved.out);
     };
     objective();
     const gradients = { dq: zeros(T * 16).fill(9), dk: zeros(T * 8).fill(9), dv: zeros(T * 8).fill(9) };
-    ops.treeAttentionBackward({ ...shape, q, k, v, subtreeEnd, ...saved, dout, ...gradients });
+    ops.treeAttentionBackward({ ...shape, window, q, k, v, subtreeEnd, ...saved, dout, ...gradients });
     expectGradient(gradients.dq, objective, q, "dq");
     expectGradient(gradients.dk, objective, k, "dk");
     expectGradient(gradients.dv, objective, v, "dv");
   });
 
-  it("is what decodeAttention gives for the path of the row", () => {
+  it.each([2, 100])("is what decodeAttention gives for the path of the row, with a window of %d", (window) => {
     const subtreeEnd = subtreeEnds(forests["a branch"]); // position 6 sees 0, 1, 4, 5 and itself
     const T = subtreeEnd.length;
     const [q, k, v] = [normals(T * 16), normals(T * 8), normals(T * 8)];
     const saved = { out: zeros(T * 16), lse: zeros(T * 4) };
-    ops.treeAttention({ ...shape, q, k, v, subtreeEnd, ...saved });
+    ops.treeAttention({ ...shape, window, q, k, v, subtreeEnd, ...saved });
     const out = zeros(16);
     const path = { slotOffsets: Int32Array.of(0, 5), slots: Int32Array.of(0, 1, 4, 5, 6) };
-    ops.decodeAttention({ ...shape, q: q.subarray(6 * 16), keys: k, values: v, ...path, out });
+    ops.decodeAttention({ ...shape, window, q: q.subarray(6 * 16), keys: k, values: v, ...path, out });
     expect(out).toEqual(saved.out.slice(6 * 16));
   });
 });

@@ -3,7 +3,7 @@ import { pack, packSequences } from "../../src/batch.ts";
 import { AdamW } from "../../src/optimizer.ts";
 import { blas, openOps } from "../../src/ops/native.ts";
 import type { Policy, SamplingOptions } from "../../src/policy.ts";
-import { TransformerPolicy } from "../../src/policies/transformer.ts";
+import { TransformerPolicy, type TransformerConfig } from "../../src/policies/transformer.ts";
 import type { Completion, SampleRequest } from "../../src/trajectory/index.ts";
 import { fixedTokens, grpo, rollout, supervise } from "../../src/trajectory/index.ts";
 import { measureLogprobs, update } from "../../src/update.ts";
@@ -11,7 +11,8 @@ import { bits } from "../support/close.ts";
 import { byTarget, smallTransformer, targetNames, valuesOf } from "../support/policies.ts";
 import { pick, random } from "../support/random.ts";
 
-const portable = () => smallTransformer(openOps("cpu", { blas: false }), { positionTable: true });
+const portable = (config: Partial<TransformerConfig> = {}) =>
+  smallTransformer(openOps("cpu", { blas: false }), { positionTable: true, ...config });
 const requests = (prefixes: readonly (readonly number[])[], maxTokens: number): SampleRequest[] =>
   prefixes.map((prefix) => ({ prefix, maxTokens }));
 const sample = (policy: Policy, asked: readonly SampleRequest[], options: Partial<SamplingOptions> = {}) =>
@@ -33,8 +34,14 @@ const sampled = (completions: readonly Completion[]) =>
   Float32Array.from(completions.flatMap(({ logprobs }) => [...logprobs]));
 
 describe("what sampling and training compute", () => {
-  it.each([{ temperature: 1 }, { temperature: 0 }, { topK: 3 }])("agrees to the bit: %o", async (options) => {
-    const policy = portable();
+  it.each<Partial<SamplingOptions> & Pick<TransformerConfig, "windows">>([
+    { temperature: 1 },
+    { temperature: 0 },
+    { topK: 3 },
+    { windows: [4, null] },
+    { windows: [2, 7] },
+  ])("agrees to the bit: %o", async ({ windows, ...options }) => {
+    const policy = portable(windows && { windows });
     const completions = await sample(policy, asked, options);
     expect(bits(sampled(completions))).toBe(bits(trained(policy, completions)));
     // From the middle of what is cached, and past it.

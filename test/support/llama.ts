@@ -65,14 +65,15 @@ export function llamaLogits(shape: LlamaShape, weights: Weights, tokens: readonl
       for (let head = 0; head < heads; head++) {
         const from = Math.floor(head / (heads / kvHeads)) * D;
         const own = q.slice(head * D, (head + 1) * D);
-        const scores = cached[layer].k.map(
-          (k) => own.reduce((sum, value, i) => sum + value * k[from + i], 0) / Math.sqrt(D),
-        );
+        const first = Math.max(0, position + 1 - (shape.windows?.[layer] ?? Infinity));
+        const scores = cached[layer].k
+          .slice(first)
+          .map((k) => own.reduce((sum, value, i) => sum + value * k[from + i], 0) / Math.sqrt(D));
         const top = Math.max(...scores);
         const e = scores.map((score) => Math.exp(score - top));
         const total = e.reduce((sum, value) => sum + value, 0);
         for (let i = 0; i < D; i++) {
-          attended.push(e.reduce((sum, p, j) => sum + (p / total) * cached[layer].v[j][from + i], 0));
+          attended.push(e.reduce((sum, p, j) => sum + (p / total) * cached[layer].v[first + j][from + i], 0));
         }
       }
       const afterAttention = linear(name("self_attn.o_proj"), attended).map((value, i) => value + x[i]);

@@ -54,6 +54,8 @@ export interface AttentionShape {
   readonly headSize: number;
   /** multiplies q · k; 1 / √D as a rule */
   readonly scale: number;
+  /** positions that one sees at most, itself and the nearest before it; default all of them */
+  readonly window?: number;
 }
 
 export interface TreeAttentionArguments extends AttentionShape {

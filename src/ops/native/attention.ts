@@ -4,6 +4,9 @@ import { Check } from "../check.ts";
 import type { AttentionShape, TreeAttentionArguments } from "../ops.ts";
 import { call, nothing, type KernelPlans } from "./call.ts";
 
+/** A window that no path is longer than. */
+const everything = 2 ** 31;
+
 export function attentionPlans(): Pick<KernelPlans, "treeAttention" | "treeAttentionBackward" | "decodeAttention"> {
   return {
     treeAttention(args) {
@@ -61,12 +64,13 @@ export function attentionPlans(): Pick<KernelPlans, "treeAttention" | "treeAtten
 function attentionFields(
   check: Check,
   shape: AttentionShape,
-): { heads: number; kvHeads: number; D: number; scale: number } {
+): { heads: number; kvHeads: number; D: number; window: number; scale: number } {
   const heads = check.integer("heads", shape.heads, 1);
   const kvHeads = check.integer("kvHeads", shape.kvHeads, 1);
   if (heads % kvHeads !== 0) check.fail("heads to be a multiple of kvHeads", `${heads} and ${kvHeads}`);
   const D = check.integer("headSize", shape.headSize, 1);
-  return { heads, kvHeads, D, scale: check.number("scale", shape.scale, "a finite number", Number.isFinite) };
+  const window = check.integer("window", shape.window ?? everything, 1);
+  return { heads, kvHeads, D, window, scale: check.number("scale", shape.scale, "a finite number", Number.isFinite) };
 }
 
 function treeFields(check: Check, args: TreeAttentionArguments): Record<string, unknown> & { T: number } {

@@ -38,7 +38,7 @@ export function attentionReference(
   return {
     treeAttention(args: TreeAttentionArguments) {
       args.subtreeEnd.forEach((_end, i) => {
-        const path = ancestors(args.subtreeEnd, i);
+        const path = seen(ancestors(args.subtreeEnd, i), args);
         for (let h = 0; h < args.heads; h++) {
           args.lse[i * args.heads + h] = attend(queryOf(args, args.q, i, h), args.k, args.v, path, args.out);
         }
@@ -52,7 +52,7 @@ export function attentionReference(
         for (let h = 0; h < args.heads; h++) {
           const { q, start, D, scale, rowWidth, kvStart } = queryOf(args, args.q, i, h);
           const mean = dot(dout, start, args.out, start, D); // Σ_j p_j · dp_j
-          for (const j of ancestors(args.subtreeEnd, i)) {
+          for (const j of seen(ancestors(args.subtreeEnd, i), args)) {
             const key = j * rowWidth + kvStart;
             const p = round(Math.exp(round(round(scale * dot(q, start, k, key, D)) - args.lse[i * args.heads + h])));
             const dscore = round(round(p * round(dot(dout, start, v, key, D) - mean)) * scale);
@@ -68,7 +68,7 @@ export function attentionReference(
 
     decodeAttention(args: DecodeAttentionArguments) {
       for (let r = 0; r + 1 < args.slotOffsets.length; r++) {
-        const path = Array.from(args.slots.subarray(args.slotOffsets[r], args.slotOffsets[r + 1]));
+        const path = seen(Array.from(args.slots.subarray(args.slotOffsets[r], args.slotOffsets[r + 1])), args);
         for (let h = 0; h < args.heads; h++)
           attend(queryOf(args, args.q, r, h), args.keys, args.values, path, args.out);
       }
@@ -97,3 +97,7 @@ function ancestors(subtreeEnd: Int32Array, i: number): number[] {
   for (let j = 0; j <= i; j++) if (i < subtreeEnd[j]) path.push(j);
   return path;
 }
+
+/** What a window leaves of a path. */
+const seen = (path: readonly number[], { window = path.length }: AttentionShape): readonly number[] =>
+  path.slice(-window);

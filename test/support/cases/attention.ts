@@ -56,7 +56,12 @@ export function attentionCases(): OpCase[] {
     }),
   );
   const sharp = treeCases("sharp scores", treeInputs(forests["a branch"], [4, 2, 16], 6), 6);
-  return [...trees, ...sharp, ...decodeCases()];
+  const windows = ["branches in branches, three trees", "a long chain with three leaves"].flatMap((name) =>
+    [1, 3, 16, 21, 65, 1000].flatMap((window) =>
+      treeCases(`${name}, window ${window}`, { ...treeInputs(forests[name], [4, 2, 20]), window }),
+    ),
+  );
+  return [...trees, ...sharp, ...windows, ...decodeCases()];
 }
 
 const largestNormal = 4;
@@ -117,13 +122,18 @@ export function decodeInputs(
 }
 
 function decodeCases(): OpCase[] {
+  const layouts = headLayouts.flatMap((layout) => [
+    { layout, name: "" },
+    { layout, name: ", window 2", window: 2 },
+    { layout, name: ", window 19", window: 19 },
+  ]);
   return [[1], [1, 7, 64, 3], [33, 2, 100, 1, 17]].flatMap((lengths) =>
-    headLayouts.map((layout): OpCase => {
-      const inputs = decodeInputs(lengths, layout);
+    layouts.map(({ layout, name, ...shape }): OpCase => {
+      const inputs = { ...decodeInputs(lengths, layout), ...shape };
       const [heads, kvHeads, D] = layout;
       return {
         op: "decodeAttention",
-        name: `paths of ${lengths.join(", ")}; ${heads} heads, ${kvHeads} kv, D = ${D}`,
+        name: `paths of ${lengths.join(", ")}; ${heads} heads, ${kvHeads} kv, D = ${D}${name}`,
         scale: { out: 1 },
         run: (ops, make) => {
           const out = make.filled(inputs.q.length);
