@@ -31,7 +31,7 @@ const accuracy = async (policy, temperature) =>
 
 const shared = methodConfig("iop", 0, demoDefaults);
 const warm = freshPolicy(task, seed, shared);
-await warmStart(warm, task, { ...warmStartDefaults, seed }, () => {});
+await warmStart(warm, task, { ...warmStartDefaults.verified, seed }, () => {});
 console.log(`warm start ${seed}: greedy ${await accuracy(warm, 0)}, sampled ${await accuracy(warm, 1)}`);
 
 for (const setting of settings) {

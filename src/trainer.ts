@@ -1,8 +1,11 @@
 /** The training loop: problems to trees, outcomes to credit, credit to a better policy. */
 
+import { packSequences } from "./batch.ts";
+import type { Floats } from "./ops/ops.ts";
 import { AdamW, type AdamWState } from "./optimizer.ts";
 import type { Policy } from "./policy.ts";
 import { deriveSeed, Random } from "./random.ts";
+import { noReplay, Replay, type ReplayConfig, type ReplayMetrics, type ReplayProgress } from "./replay.ts";
 import type { Task } from "./tasks/task.ts";
 import {
   completionOf,
@@ -10,18 +13,26 @@ import {
   grpo,
   identify,
   isRollout,
+  measuredGate,
+  openGate,
   path,
+  plausibleRepairs,
   rollout,
   succeeded,
   supervise,
   verify,
   type CorrectReport,
   type CreditRule,
+  type GateState,
+  type MeasuredGateOptions,
+  type RepairExperience,
+  type RepairFilter,
+  type RepairReport,
   type SearchConfig,
   type Supervision,
   type Tree,
 } from "./trajectory/index.ts";
-import { update, type UpdateMetrics } from "./update.ts";
+import { measureLogprobs, update, type UpdateMetrics } from "./update.ts";
 
 export interface TrainConfig {
   readonly seed: number;
@@ -36,6 +47,17 @@ export interface TrainConfig {
   readonly rule: CreditRule;
   /** ask the policy to repair where the task says so */
   readonly repair: boolean;
+  /** failed solutions asked for a repair per group; default as the task says */
+  readonly repairsPerGroup?: number;
+  /**
+   * of repairs, the least probability of each changed token under the policy without the repair's prompt; default none is too
+   * small
+   */
+  readonly repairPlausibility?: number;
+  /** ask for repairs only while they pay; default always */
+  readonly repairGate?: MeasuredGateOptions;
+  /** supervised steps on verified solutions; default none */
+  readonly replay?: ReplayConfig;
   /** sample continuations where no reference was found otherwise; default no */
   readonly search?: SearchConfig;
   readonly lr: number;
@@ -72,7 +94,7 @@ export interface IterationMetrics {
   readonly rolloutTokens: number;
   readonly repairTokens: number;
   readonly searchTokens: number;
-  /** steps of the optimizer since training began */
+  /** steps of the optimizers since training began, supervised ones included */
   readonly updates: number;
   /** share of rollouts that succeeded */
   readonly accuracy: number;
@@ -83,7 +105,8 @@ export interface IterationMetrics {
   /** share of the negative credit that lies on true first errors; undefined where the task cannot tell or there is none */
   readonly creditOnFirstErrors: number | undefined;
   readonly update: UpdateMetrics;
-  /** wall time by phase */
+  readonly replay: ReplayMetrics;
+  /** wall time by phase; replay is part of the update */
   readonly seconds: { readonly rollout: number; readonly correct: number; readonly update: number };
 }
 
@@ -101,6 +124,9 @@ export interface TrainState {
   /** requests that the sampler has answered */
   readonly answered: number;
   readonly optimizer: AdamWState;
+  readonly gate: GateState;
+  /** where the configuration has one */
+  readonly replay?: ReplayProgress;
 }
 
 export interface Iteration {
@@ -134,7 +160,12 @@ export async function* train(
   });
   const optimizer = new AdamW(config);
   if (from !== undefined) optimizer.restore(from.optimizer);
-  const { repair, ...shape } = task;
+  const { repair: asks, ...shape } = task;
+  const repair = config.repair ? asks : undefined;
+  const gate = config.repairGate === undefined ? openGate(from?.gate) : measuredGate(config.repairGate, from?.gate);
+  const replay =
+    config.replay && new Replay({ ...config, ...config.replay }, asks, deriveSeed(config.seed, "replay"), from?.replay);
+  const filter = plausibility(policy, config);
   const rules = { rule: config.rule, advantage: (outcomes: Float64Array) => grpo({ outcomes, eps: 1e-4 }) };
   const clock = stopwatch();
   let { tokens, drawn } = from ?? { tokens: 0, drawn: 0 };
@@ -157,13 +188,22 @@ export async function* train(
     clock.lap("rollout");
     const corrected = await correct(trees, sampler, task.verify, {
       ...shape,
-      ...(config.repair && repair !== undefined && { repair }),
+      ...(repair && {
+        repair: {
+          ...repair,
+          most: gate.allowance(),
+          ...(config.repairsPerGroup !== undefined && { maxLeaves: config.repairsPerGroup }),
+          ...(filter && { filter }),
+        },
+      }),
       ...(config.search !== undefined && { search: config.search }),
     });
     clock.lap("correct");
     const supervisions = trees.map((tree) => supervise(tree, rules));
     const updated = update(policy, optimizer, trees, supervisions, config, shuffle.next);
+    const replayed = replay?.train(policy, trees) ?? noReplay;
     clock.lap("update");
+    gate.observe(repairExperience(trees, corrected.repair, config.groupSize, rolloutTokens));
 
     const spent = rolloutTokens + corrected.repair.tokens + corrected.search.tokens;
     tokens += spent;
@@ -173,12 +213,13 @@ export async function* train(
       rolloutTokens,
       repairTokens: corrected.repair.tokens,
       searchTokens: corrected.search.tokens,
-      updates: optimizer.steps,
+      updates: optimizer.steps + (replay?.steps ?? 0),
       ...outcomes(trees),
       identify: identification(task, trees),
       correct: corrected,
       creditOnFirstErrors: creditOnFirstErrors(task, trees, supervisions),
       update: updated,
+      replay: replayed,
       seconds: clock.read(),
     };
     const state = (): TrainState => ({
@@ -189,6 +230,8 @@ export async function* train(
       shuffle: shuffle.state,
       answered: sampler.answered,
       optimizer: optimizer.state,
+      gate: gate.state,
+      ...(replay && { replay: replay.state }),
     });
     yield { metrics, trees, supervisions, last: problemsFor(iteration + 1) === 0, state };
   }
@@ -197,15 +240,66 @@ export async function* train(
 /** The most that one problem can cost: all of its rollouts fail, and every way to correct them is tried to its end. */
 function mostTokens(task: Task, config: TrainConfig): number {
   const { maxTokens, repair } = task;
-  const { groupSize, search } = config;
+  const { groupSize, search, repairsPerGroup } = config;
   let perRollout = maxTokens;
-  if (config.repair && repair !== undefined) perRollout += (repair.perLeaf ?? 1) * (repair.maxTokens ?? maxTokens);
+  if (config.repair && repair !== undefined) {
+    const asked = Math.min(groupSize, repairsPerGroup ?? repair.maxLeaves ?? groupSize) / groupSize;
+    perRollout += asked * (repair.perLeaf ?? 1) * (repair.maxTokens ?? maxTokens);
+  }
   if (search !== undefined) {
     // A step has at least a token; probes halve or double what they keep.
     const probes = Math.min(search.maxProbes ?? Infinity, Math.ceil(Math.log2(maxTokens)) + 1);
     perRollout += probes * (search.samples ?? 1) * maxTokens;
   }
   return groupSize * perRollout;
+}
+
+/** Positions of the sequences that are measured at a time. */
+const measuredPositions = 16_384;
+
+/** The filter that the configuration asks for, held against the policy as it is at each call. */
+function plausibility(policy: Policy, config: TrainConfig): RepairFilter | undefined {
+  const { repairPlausibility: least = 0, positionsPerPass } = config;
+  if (least === 0) return undefined;
+  return plausibleRepairs((sequences) => {
+    const measured: Floats[] = [];
+    let begin = 0;
+    while (begin < sequences.length) {
+      let end = begin;
+      for (let positions = 0; end < sequences.length; end++) {
+        positions += sequences[end].tokens.length;
+        if (end > begin && positions > (positionsPerPass || measuredPositions)) break;
+      }
+      const part = sequences.slice(begin, end);
+      const batch = packSequences(
+        part.map(({ tokens }) => tokens),
+        { from: part.map(({ from }) => from) },
+      );
+      const logprobs = measureLogprobs(policy, batch);
+      let n = 0;
+      for (const { tokens, from } of part) measured.push(logprobs.slice(n, (n += tokens.length - from)));
+      begin = end;
+    }
+    return measured;
+  }, least);
+}
+
+function repairExperience(
+  trees: readonly Tree[],
+  { tried, accepted, tokens }: RepairReport,
+  groupSize: number,
+  rolloutTokens: number,
+): RepairExperience {
+  const successes = trees.map(({ leaves }) => leaves.filter((leaf) => isRollout(leaf) && succeeded(leaf)).length);
+  return {
+    tried,
+    accepted,
+    tokens,
+    groupsWithoutSuccess: successes.filter((count) => count === 0).length,
+    groupsWithOneSuccess: successes.filter((count) => count === 1).length,
+    groupSize,
+    tokensPerRollout: rolloutTokens / (trees.length * groupSize),
+  };
 }
 
 function stopwatch() {

@@ -12,7 +12,8 @@ import {
   type DemoResult,
 } from "../src/demo/demo.ts";
 import { findExample, writeExample } from "../src/demo/example.ts";
-import { deviation, mean, sampledAt, table, tableRows, toJson, tokensToReach } from "../src/demo/summary.ts";
+import { table, tableRows, toJson } from "../src/demo/summary.ts";
+import { deviation, mean, sampledAt, tokensToReach } from "../src/run/curves.ts";
 import { TransformerPolicy } from "../src/policies/transformer.ts";
 import { parseYaml, resolveRun } from "../src/run/config.ts";
 import { run } from "../src/run/run.ts";

@@ -101,6 +101,14 @@ const methods: Readonly<Record<string, Partial<TrainConfig>>> = {
   "positive credit only": { rule: "positiveOnly" },
   "contrast with search": { rule: "contrast", search: { mode: "bisect", samples: 2 } },
   "contrast with repairs": { rule: "contrast", repair: true },
+  "contrast with gated repairs and replay": {
+    rule: "contrast",
+    repair: true,
+    repairsPerGroup: 3,
+    repairPlausibility: 0.02,
+    repairGate: { probes: 3 },
+    replay: { of: "both", steps: 1, batch: 8, lr: 0.02, capacity: 20 },
+  },
 };
 
 describe.each(Object.entries(methods))("training by %s", (name, method) => {
@@ -125,7 +133,7 @@ describe.each(Object.entries(methods))("training by %s", (name, method) => {
     all.forEach((metrics, i) => {
       const { identify, correct, update } = metrics;
       tokens += metrics.rolloutTokens + metrics.repairTokens + metrics.searchTokens;
-      updates += update.steps;
+      updates += update.steps + metrics.replay.steps;
       expect(metrics).toMatchObject({ iteration: i + 1, tokens, updates });
       expect(metrics.repairTokens).toBe(correct.repair.tokens);
       expect(metrics.searchTokens).toBe(correct.search.tokens);
@@ -166,6 +174,50 @@ describe.each(Object.entries(methods))("training by %s", (name, method) => {
     const other = await once(2);
     expect(other.parameters).not.toEqual(first.parameters);
     expect(other.metrics).not.toEqual(first.metrics);
+  });
+});
+
+describe("repairs", () => {
+  const asking = { rule: "contrast", repair: true, budgetTokens: 1500 } as const;
+
+  it("are asked of so many failures per group, and of probes alone while the gate is shut", async () => {
+    const [first] = await metricsOf(beginner(), asking);
+    const [few] = await metricsOf(beginner(), { ...asking, repairsPerGroup: 1 });
+    const [probed] = await metricsOf(beginner(), { ...asking, repairGate: { probes: 2 } });
+    expect(first.correct.repair.tried).toBeGreaterThan(10);
+    expect(few.correct.repair.tried).toBe(Math.round(few.groupsWithoutSuccess * config.problemsPerIteration));
+    expect(probed.correct.repair.tried).toBe(2);
+  });
+
+  it("that the policy finds impossible without their prompt are verified, but not believed", async () => {
+    // A prompt that ends with the answer's first digit, which a policy of one token's memory goes on from as it likes.
+    const all = await metricsOf(beginner(), { ...asking, repairPlausibility: 0.999 });
+    const repairs = all.map(({ correct }) => correct.repair);
+    expect(repairs.reduce((sum, { verified }) => sum + verified, 0)).toBeGreaterThan(0);
+    expect(repairs.reduce((sum, { accepted }) => sum + accepted, 0)).toBe(0);
+    expect(all.every(({ identify }) => identify.sources["repair"] === undefined)).toBe(true);
+  });
+});
+
+describe("replay", () => {
+  const replay = { of: "solutions", steps: 4, batch: 16, lr: 0.05, capacity: 50 } as const;
+
+  it("learns verified solutions again, and nothing before there is one", async () => {
+    const all = await metricsOf(beginner(), { rule: "positiveOnly", replay, budgetTokens: 3000 });
+    const losses = all.flatMap((metrics) => (metrics.replay.steps > 0 ? [metrics.replay.loss] : []));
+    expect(losses.length).toBeGreaterThan(5);
+    expect(mean(losses.slice(-3))).toBeLessThan(0.5 * losses[0]);
+    const never: Task = { ...counting, verify: () => 0 };
+    const none = await metricsOf(beginner(), { rule: "positiveOnly", replay, budgetTokens: 1000 }, never);
+    for (const metrics of none) expect(metrics.replay).toEqual({ entries: 0, steps: 0, loss: 0 });
+  });
+
+  it("of repairs learns nothing where the task does not ask for any", async () => {
+    const { repair: _, ...mute } = counting;
+    const settings = { rule: "positiveOnly", replay: { ...replay, of: "repairs" }, budgetTokens: 1000 } as const;
+    const all = await metricsOf(beginner(), settings, mute);
+    expect(all.at(-1)?.replay.entries).toBeGreaterThan(0);
+    expect(all.every((metrics) => metrics.replay.steps === 0)).toBe(true);
   });
 });
 
@@ -217,14 +269,13 @@ describe("identification", () => {
     expect(identification(untold, [tree])).toEqual({ ...found, judged: 0, agreed: 0 });
   });
 
-  it("goes on from a state to the end of the run that was not interrupted", async () => {
-    const settings = { ...config, budgetTokens: 3000, repair: true };
+  it.each(Object.entries(methods))("goes on from a state to the end of the run by %s", async (_, method) => {
+    const settings = { ...config, ...method, budgetTokens: 3000 };
     const whole = beginner();
     const states: TrainState[] = [];
     const parameters: Floats[] = [];
     for await (const { state } of train(whole, counting, settings)) {
-      const { optimizer, ...rest } = state();
-      states.push({ ...rest, optimizer: { ...optimizer, m: optimizer.m.slice(), v: optimizer.v.slice() } });
+      states.push(structuredClone(state()));
       parameters.push(whole.parameters()[0].data.slice());
     }
     expect(states.length).toBeGreaterThan(3);

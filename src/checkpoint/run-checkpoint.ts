@@ -10,6 +10,7 @@ import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promis
 import { join } from "node:path";
 
 import type { Floats } from "../ops/ops.ts";
+import type { ReplayProgress } from "../replay.ts";
 import type { TrainState } from "../trainer.ts";
 import { SafetensorsFile } from "./safetensors-reader.ts";
 import { replaceFile, saveSafetensors } from "./safetensors-writer.ts";
@@ -27,8 +28,10 @@ export interface RunState {
 
 interface StoredState extends Omit<RunState, "train"> {
   readonly version: 1;
-  readonly train: Omit<TrainState, "optimizer">;
+  readonly train: Omit<TrainState, "optimizer" | "replay">;
   readonly optimizerSteps: number;
+  /** with the steps of its optimizer; the solutions that are kept may be many, but they are text */
+  readonly replay?: Omit<ReplayProgress, "optimizer"> & { readonly optimizerSteps: number };
   readonly files: Readonly<Record<string, { readonly bytes: number; readonly sha256: string }>>;
 }
 
@@ -61,8 +64,12 @@ export async function writeCheckpoint(
   await rm(unfinished, { recursive: true, force: true });
   await mkdir(policyDirectory(unfinished), { recursive: true });
   await savePolicy(policyDirectory(unfinished));
-  const { optimizer, ...train } = state.train;
-  const moments = { m: optimizer.m, v: optimizer.v };
+  const { optimizer, replay, ...train } = state.train;
+  const moments = {
+    m: optimizer.m,
+    v: optimizer.v,
+    ...(replay && { "replay.m": replay.optimizer.m, "replay.v": replay.optimizer.v }),
+  };
   await saveSafetensors(
     join(unfinished, momentsName),
     Object.entries(moments).map(([name, data]) => ({ name, shape: [data.length], data })),
@@ -71,6 +78,7 @@ export async function writeCheckpoint(
     version: 1,
     train,
     optimizerSteps: optimizer.steps,
+    ...(replay && { replay: withoutMoments(replay) }),
     metricsLines: state.metricsLines,
     extra: state.extra,
     score: state.score,
@@ -124,23 +132,30 @@ async function readState(directory: string): Promise<RunState> {
     if (size !== bytes) throw new Error(`${file}: expected ${bytes} bytes, received ${size}`);
     if ((await checksum(file)) !== sha256) throw new Error(`${file}: its checksum is not the one in ${stateName}`);
   }
-  const { train, optimizerSteps, metricsLines, extra, score } = stored;
-  const moments = await readMoments(join(directory, momentsName));
-  return { train: { ...train, optimizer: { steps: optimizerSteps, ...moments } }, metricsLines, extra, score };
-}
-
-async function readMoments(path: string): Promise<{ m: Floats; v: Floats }> {
-  const file = await SafetensorsFile.open(path);
+  const { train, optimizerSteps: steps, replay, metricsLines, extra, score } = stored;
+  const file = await SafetensorsFile.open(join(directory, momentsName));
   try {
-    const read = async (name: string): Promise<Float32Array> => {
-      const into = new Float32Array(file.tensors.get(name)?.shape[0] ?? 0);
-      await file.read(name, into);
-      return into;
-    };
-    return { m: await read("m"), v: await read("v") };
+    const optimizer = { steps, ...(await readMoments(file, "")) };
+    if (replay === undefined) return { train: { ...train, optimizer }, metricsLines, extra, score };
+    const { optimizerSteps, ...progress } = replay;
+    const replayed = { ...progress, optimizer: { steps: optimizerSteps, ...(await readMoments(file, "replay.")) } };
+    return { train: { ...train, optimizer, replay: replayed }, metricsLines, extra, score };
   } finally {
     await file.close();
   }
+}
+
+function withoutMoments({ optimizer, ...progress }: ReplayProgress): NonNullable<StoredState["replay"]> {
+  return { ...progress, optimizerSteps: optimizer.steps };
+}
+
+async function readMoments(file: SafetensorsFile, prefix: string): Promise<{ m: Floats; v: Floats }> {
+  const read = async (name: string): Promise<Float32Array> => {
+    const into = new Float32Array(file.tensors.get(name)?.shape[0] ?? 0);
+    await file.read(name, into);
+    return into;
+  };
+  return { m: await read(`${prefix}m`), v: await read(`${prefix}v`) };
 }
 
 /** Names of the whole checkpoints, the oldest first. */

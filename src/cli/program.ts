@@ -2,6 +2,7 @@
 
 import { Command, CommanderError } from "commander";
 import { buildCommand } from "./build.ts";
+import { compareCommand } from "./compare.ts";
 import { creditCommand } from "./credit.ts";
 import { demoCommand } from "./demo.ts";
 import { doctorCommand } from "./doctor.ts";
@@ -21,6 +22,7 @@ const commands: readonly (() => Command)[] = [
   initCommand,
   trainCommand,
   evalCommand,
+  compareCommand,
   reportCommand,
   serveCommand,
   creditCommand,

@@ -4,7 +4,7 @@ import type { TransformerPolicy } from "../policies/transformer.ts";
 import { loopConfigOf, resolveRun, type RunConfig, type RunSettings } from "../run/config.ts";
 import { accuracyOf, runLoop, type Accuracy, type CurvePoint, type LoopEvents, type RunCounts } from "../run/loop.ts";
 import { heldOutChains } from "../run/setup.ts";
-import { freshPolicy, warmStart, warmStartDefaults } from "../run/warm-start.ts";
+import { freshPolicy, warmStart, warmStartDefaults, warmStartOf } from "../run/warm-start.ts";
 import { chainArithmetic } from "../tasks/chain-arithmetic.ts";
 import type { Iteration } from "../trainer.ts";
 
@@ -40,7 +40,7 @@ export const demoDefaults: DemoConfig = {
   evaluationProblems: 300,
   evaluateEvery: 30_000,
   warmStartSeed: 7,
-  warmStartSteps: warmStartDefaults.steps,
+  warmStartSteps: warmStartDefaults.verified.steps,
 };
 
 /** One method of one seed as a configuration of `stepcredit train`. */
@@ -80,11 +80,11 @@ export interface DemoResult {
 
 export async function runDemo(config: DemoConfig, events: DemoEvents): Promise<DemoResult> {
   const started = performance.now();
-  const task = chainArithmetic();
   const common = methodConfig("iop", 0, config);
+  const task = chainArithmetic({ repairFormat: common.repairFormat });
   const heldOut = heldOutChains(task, common);
   const policy = freshPolicy(task, config.warmStartSeed, common);
-  const settings = { ...warmStartDefaults, steps: config.warmStartSteps, seed: config.warmStartSeed };
+  const settings = warmStartOf(common);
   await warmStart(policy, task, settings, (step, loss) => events.warmStartStep(step, settings.steps, loss));
   const start = await accuracyOf(policy, task, heldOut);
   await events.warmStarted(policy, start);

@@ -1,5 +1,6 @@
 /** The demo's figures, from its runs: the JSON of the contract, and a table. */
 
+import { alignRows, mean, sampledAt, spread, thousands, tokensToReach } from "../run/curves.ts";
 import { methodConfig, methodNames, type CurvePoint, type DemoResult, type MethodName, type Run } from "./demo.ts";
 
 export interface MethodResult {
@@ -76,41 +77,7 @@ function methodResult(method: MethodName, result: DemoResult): MethodResult {
   };
 }
 
-export function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
-}
-
-/** Of a sample: divided by n − 1; 0 for one value. */
-export function deviation(values: readonly number[]): number {
-  if (values.length < 2) return 0;
-  const centre = mean(values);
-  return Math.sqrt(values.reduce((sum, value) => sum + (value - centre) ** 2, 0) / (values.length - 1));
-}
-
-/** Sampled accuracy at a number of generated tokens, on the straight line between the points around it; NaN beyond the end. */
-export function sampledAt(curve: readonly CurvePoint[], tokens: number): number {
-  const after = curve.findIndex(([at]) => at >= tokens);
-  if (after < 0) return NaN;
-  if (after === 0) return curve[0][2];
-  const [from, , low] = curve[after - 1];
-  const [to, , high] = curve[after];
-  return low + ((high - low) * (tokens - from)) / (to - from);
-}
-
-/** Generated tokens, in steps of 1,000, after which the mean of the curves first reaches an accuracy; undefined: never. */
-export function tokensToReach(curves: readonly (readonly CurvePoint[])[], accuracy: number): number | undefined {
-  const end = Math.min(...curves.map((curve) => curve[curve.length - 1][0]));
-  const step = 1000;
-  const reached = (tokens: number): boolean => mean(curves.map((curve) => sampledAt(curve, tokens))) >= accuracy;
-  for (let tokens = 0; tokens < end; tokens += step) {
-    if (reached(tokens)) return tokens;
-  }
-  return reached(end) ? end : undefined;
-}
-
-const thousands = (tokens: number): string => `${Math.round(tokens / 1000)} k`;
 const share = (value: number): string => value.toFixed(3);
-const spread = (values: readonly number[]): string => `${share(mean(values))} ± ${share(deviation(values))}`;
 
 /** Rows of the closing table: a heading and one cell per method. */
 export function tableRows(json: DemoJson): { readonly heading: string; readonly cells: readonly string[] }[] {
@@ -147,13 +114,5 @@ export function tableRows(json: DemoJson): { readonly heading: string; readonly 
 }
 
 export function table(json: DemoJson): string {
-  const rows = [{ heading: "", cells: methodNames as readonly string[] }, ...tableRows(json)];
-  const widths = [0, 1, 2, 3].map((column) =>
-    Math.max(...rows.map(({ heading, cells }) => (column === 0 ? heading : cells[column - 1]).length)),
-  );
-  return rows
-    .map(({ heading, cells }) =>
-      [heading.padEnd(widths[0]), ...cells.map((cell, c) => cell.padStart(widths[c + 1]))].join("   "),
-    )
-    .join("\n");
+  return alignRows([{ heading: "", cells: methodNames }, ...tableRows(json)]);
 }

@@ -78,8 +78,9 @@ function generate(
       if (token < 0) throw new RangeError(`sample: expected finite logits, received none for request ${row.request}`);
       row.tokens.push(token);
       row.logprobs.push(logprobs[r]);
-      const { maxTokens, stop, stopSequences } = requests[row.request];
+      const { maxTokens, stop, stopSequences, finished } = requests[row.request];
       if (row.tokens.length >= maxTokens || stop?.includes(token) === true) return false;
+      if (finished?.(row.tokens) === true) return false;
       if (stopSequences?.some((sequence) => endsWith(row.tokens, sequence)) === true) return false;
       row.node = decoder.child(row.node, token);
       return true;

@@ -1,7 +1,8 @@
 /** The demo's report.html: the curves of the methods and the closing table. */
 
 import { methodNames, type CurvePoint, type MethodName } from "../demo/demo.ts";
-import { mean, sampledAt, tableRows, type DemoJson } from "../demo/summary.ts";
+import { tableRows, type DemoJson } from "../demo/summary.ts";
+import { mean, sampledAt } from "../run/curves.ts";
 import { lineChart, type Line } from "./chart.ts";
 import { escapeHtml, htmlPage, htmlTable } from "./page.ts";
 

@@ -4,8 +4,10 @@ import { closest } from "fastest-levenshtein";
 import { parse, stringify } from "yaml";
 import { z } from "zod";
 
+import { chainRepairFormats } from "../tasks/chain-arithmetic.ts";
 import { verifierNames } from "../verifiers/index.ts";
 import type { LoopConfig } from "./loop.ts";
+import { repairData } from "./warm-start.ts";
 
 const count = (least = 1) => z.number().int().min(least);
 const positive = () => z.number().positive();
@@ -59,9 +61,12 @@ const problemFields = {
     .describe("the answer comes after its last occurrence, such as ####; empty: the whole solution is looked at"),
 };
 
+/** How outcomes become credit. */
+export const methods = ["outcome", "positiveOnly", "iop"] as const;
+
 const methodFields = {
   method: z
-    .enum(["outcome", "positiveOnly", "iop"])
+    .enum(methods)
     .default("iop")
     .describe("outcome: every step alike; positiveOnly: without penalties; iop: contrast with a verified reference"),
   repair: z.boolean().default(true).describe("iop asks the policy to repair failures, where it knows how to ask"),
@@ -69,6 +74,34 @@ const methodFields = {
     .string()
     .default("")
     .describe("how it asks on problems of a file, with {prompt} and {attempt} in it; empty: it does not"),
+  repairFormat: z
+    .enum(chainRepairFormats)
+    .default("forward")
+    .describe(
+      "on chain-arithmetic: forward, a solution; hinted, the answer and then a solution; backward, from the answer until " +
+        "it meets the failed attempt",
+    ),
+  repairsPerGroup: count(0).default(0).describe("failed solutions of a group that are asked for a repair; 0: all"),
+  repairPlausibility: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0)
+    .describe(
+      "a repair is believed where each token that it changed has this probability without the repair's prompt; 0: all are",
+    ),
+  repairGate: z
+    .enum(["open", "measured"])
+    .default("open")
+    .describe("open: always ask; measured: only while repairs give more successes per token than rollouts would"),
+  replay: z
+    .enum(["none", "solutions", "repairs", "both"])
+    .default("none")
+    .describe("supervised steps on verified solutions after every iteration: as solutions, as repairs, or both"),
+  replaySteps: count().default(2).describe("of each kind, after every iteration"),
+  replayBatch: count().default(64).describe("sequences per supervised step"),
+  replayLr: positive().default(3e-4).describe("learning rate of the supervised steps"),
+  replayCapacity: count().default(1000).describe("newest verified solutions that are kept"),
   search: z
     .enum(["none", "gallop", "bisect"])
     .default("gallop")
@@ -104,6 +137,13 @@ const optimizationFields = {
   beta2: decay().default(0.99).describe("decay of the second moment"),
   maxGradNorm: positive().default(1).describe("a longer gradient is scaled down to this norm"),
   warmStartSteps: count(0).default(1200).describe("supervised steps of a fresh policy on chain-arithmetic"),
+  warmStartRepairs: z
+    .enum(repairData)
+    .default("verified")
+    .describe(
+      "what teaches repairs in it: verified, pairs of a failure and a success, which takes the answers; hindsight, any two " +
+        "attempts, the end of one as its hint; none",
+    ),
   warmStartSeed: seed()
     .default(7)
     .describe("of that start, its demonstrations, and chain-arithmetic's held-out problems"),
@@ -217,12 +257,17 @@ export function writeRun(config: RunConfig, comments: boolean): string {
 
 /** What the loop is told. */
 export function loopConfigOf(config: RunConfig): LoopConfig {
-  const { method, repair, search: mode, searchProbes: maxProbes, searchSamples: samples, ...rest } = config;
+  const { method, repair, search: mode, searchProbes: maxProbes, searchSamples: samples, ...others } = config;
+  const { repairsPerGroup, repairGate, replay: of, ...rest } = others;
   const corrects = method === "iop";
+  const { replaySteps: steps, replayBatch: batch, replayLr: lr, replayCapacity: capacity } = config;
   return {
     ...rest,
     rule: method === "iop" ? "contrast" : method,
     repair: corrects && repair,
+    ...(repairsPerGroup > 0 && { repairsPerGroup }),
+    ...(repairGate === "measured" && { repairGate: {} }),
+    ...(of !== "none" && { replay: { of, steps, batch, lr, capacity } }),
     ...(corrects && mode !== "none" && { search: { mode, samples, maxProbes } }),
   };
 }

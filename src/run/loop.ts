@@ -24,6 +24,8 @@ export interface RunCounts {
   readonly agreed: number;
   readonly repairsTried: number;
   readonly repairsVerified: number;
+  /** of the verified ones, those that the filter believed */
+  readonly repairsAccepted: number;
 }
 
 export interface LoopConfig extends TrainConfig {
@@ -70,7 +72,15 @@ export interface LoopResult {
   readonly stopped: boolean;
 }
 
-const nothing: RunCounts = { failed: 0, withReference: 0, judged: 0, agreed: 0, repairsTried: 0, repairsVerified: 0 };
+const nothing: RunCounts = {
+  failed: 0,
+  withReference: 0,
+  judged: 0,
+  agreed: 0,
+  repairsTried: 0,
+  repairsVerified: 0,
+  repairsAccepted: 0,
+};
 
 /** Trains until the budget is spent. Without held-out problems nothing is evaluated. */
 export async function runLoop(
@@ -124,6 +134,7 @@ function added(counts: RunCounts, { identify, correct }: IterationMetrics): RunC
     agreed: counts.agreed + identify.agreed,
     repairsTried: counts.repairsTried + correct.repair.tried,
     repairsVerified: counts.repairsVerified + correct.repair.verified,
+    repairsAccepted: counts.repairsAccepted + correct.repair.accepted,
   };
 }
 

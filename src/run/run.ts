@@ -16,7 +16,7 @@ import type { Iteration } from "../trainer.ts";
 import { ConfigError, parseYaml, resolveRun, loopConfigOf, writeRun, type RunConfig } from "./config.ts";
 import { runLoop, type CurvePoint, type LoopResult, type LoopState } from "./loop.ts";
 import { setUp, type Setup } from "./setup.ts";
-import { warmStart, warmStartDefaults } from "./warm-start.ts";
+import { warmStart, warmStartOf } from "./warm-start.ts";
 
 const configName = "config.yaml";
 const metricsName = "metrics.jsonl";
@@ -146,7 +146,7 @@ async function teach(
   events: RunEvents,
   metrics: MetricsFile,
 ): Promise<void> {
-  const settings = { ...warmStartDefaults, steps: config.warmStartSteps, seed: config.warmStartSeed };
+  const settings = warmStartOf(config);
   await warmStart(policy, demonstrator, settings, async (step, loss) => {
     if (step % 20 !== 0 && step !== settings.steps) return;
     await metrics.write({ phase: "warm start", step, loss });

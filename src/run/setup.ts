@@ -51,7 +51,7 @@ export function heldOutChains(task: ChainArithmetic, config: RunConfig): Problem
 }
 
 function setUpChain(config: RunConfig, loaded: TransformerPolicy | undefined, options: TransformerOptions): Setup {
-  const task = chainArithmetic();
+  const task = chainArithmetic({ repairFormat: config.repairFormat });
   if (loaded !== undefined) {
     const { vocabulary, maxPositions } = loaded.config;
     if (vocabulary < task.vocabulary || maxPositions < task.maxPositions) {

@@ -7,41 +7,72 @@ import { TransformerPolicy, type TransformerConfig, type TransformerOptions } fr
 import { deriveSeed, Random } from "../random.ts";
 import { supervisedStep } from "../supervised.ts";
 import type { ChainArithmetic } from "../tasks/chain-arithmetic.ts";
-import type { Problem } from "../trajectory/index.ts";
+import { repairSequence, type Problem } from "../trajectory/index.ts";
 
 export interface WarmStartConfig {
   readonly seed: number;
   /** noisy demonstrations */
   readonly demonstrations: number;
-  /** pairs of demonstrations of one problem, the first failed and the second passed by the outcome check */
-  readonly repairs: number;
   /** probability that the demonstrator forgets to wrap around */
   readonly slip: number;
+  /**
+   * how repairs are taught, on pairs of demonstrations of one problem:
+   * `verified`: the first failed and the second passed by the outcome check, which takes the answer;
+   * `hindsight`: the two end differently, whoever is right; the second is a repair for the problem whose answer is its end;
+   * `none`: not
+   */
+  readonly repairData: RepairData;
+  /** pairs */
+  readonly repairs: number;
+  /** share of the hindsight pairs whose first demonstration is not shown */
+  readonly blanked: number;
   readonly steps: number;
   /** demonstrations per step */
   readonly batch: number;
-  /** repair pairs on every second step */
+  /** repair pairs per step that has some */
   readonly repairBatch: number;
+  /** steps from one that has repair pairs to the next */
+  readonly repairEvery: number;
   /** peak learning rate, reached after `warmUp` steps; falls on a cosine to a tenth */
   readonly lr: number;
   readonly warmUp: number;
 }
 
-export const warmStartDefaults: Omit<WarmStartConfig, "seed"> = {
-  demonstrations: 8000,
-  repairs: 3000,
-  slip: 0.9,
-  steps: 1200,
-  batch: 64,
-  repairBatch: 32,
-  lr: 4e-3,
-  warmUp: 30,
+export const repairData = ["verified", "hindsight", "none"] as const;
+export type RepairData = (typeof repairData)[number];
+
+const common = { demonstrations: 8000, slip: 0.9, batch: 64, lr: 4e-3, warmUp: 30 };
+const verified = { ...common, repairs: 3000, blanked: 0, steps: 1200, repairBatch: 32, repairEvery: 2 };
+
+/** The rest of a warm start, by how it teaches repairs. */
+export const warmStartDefaults: Readonly<Record<RepairData, Omit<WarmStartConfig, "seed">>> = {
+  verified: { ...verified, repairData: "verified" },
+  none: { ...verified, repairData: "none" },
+  hindsight: {
+    ...common,
+    repairData: "hindsight",
+    repairs: 16_000,
+    blanked: 0.5,
+    steps: 1600,
+    repairBatch: 64,
+    repairEvery: 1,
+  },
 };
 
 interface Example {
   readonly tokens: readonly number[];
   /** the first token to learn */
   readonly from: number;
+}
+
+/** The warm start that a configuration asks for. */
+export function warmStartOf(config: {
+  readonly warmStartRepairs: RepairData;
+  readonly warmStartSteps: number;
+  readonly warmStartSeed: number;
+}): WarmStartConfig {
+  const { warmStartRepairs, warmStartSteps: steps, warmStartSeed: seed } = config;
+  return { ...warmStartDefaults[warmStartRepairs], steps, seed };
 }
 
 /** A policy with a table of positions that begins with the task's. */
@@ -77,7 +108,7 @@ export async function warmStart(
   for (let step = 1; step <= config.steps; step++) {
     optimizer.lr = rate(config, step);
     const parts = [draw(demonstrations, config.batch)];
-    if (step % 2 === 0 && repairs.length > 0) parts.push(draw(repairs, config.repairBatch));
+    if (step % config.repairEvery === 0 && repairs.length > 0) parts.push(draw(repairs, config.repairBatch));
     const loss = supervisedStep(policy, optimizer, packParts(parts));
     await onStep(step, loss / parts.length);
   }
@@ -98,21 +129,41 @@ function demonstration(task: ChainArithmetic, slip: number, random: Random): Exa
   };
 }
 
-/** Extra information: which of two attempts passed is known from the answer. */
-function repairExamples(task: ChainArithmetic, { repairs, slip }: WarmStartConfig, random: Random): Example[] {
+function repairExamples(task: ChainArithmetic, config: WarmStartConfig, random: Random): Example[] {
+  const { repairData: kind, repairs, slip, blanked } = config;
   const examples: Example[] = [];
-  const passed = (problem: Problem, completion: readonly number[]): boolean => completion.at(-1) === problem.answer;
-  while (examples.length < repairs) {
+  while (kind !== "none" && examples.length < repairs) {
     const problem = task.problem(random.next);
-    const [first, second] = [
-      task.demonstrate(problem, slip, random.next),
-      task.demonstrate(problem, slip, random.next),
-    ];
-    if (passed(problem, first) === passed(problem, second)) continue;
-    const [failed, repaired] = passed(problem, first) ? [second, first] : [first, second];
-    examples.push(task.repairSequence(problem, failed, repaired));
+    const first = task.demonstrate(problem, slip, random.next);
+    const second = task.demonstrate(problem, slip, random.next);
+    const example =
+      kind === "verified" ? verifiedPair(task, problem, first, second) : hindsightPair(task, problem, first, second);
+    if (example === null) continue;
+    const { failed, repaired, of } = example;
+    const shown = blanked > 0 && random.next() < blanked ? task.blank : failed;
+    const sequence = repairSequence(task.repair, of, shown, repaired);
+    if (sequence !== null) examples.push(sequence);
   }
   return examples;
+}
+
+interface Pair {
+  readonly of: Problem;
+  readonly failed: readonly number[];
+  readonly repaired: readonly number[];
+}
+
+/** Extra information: which of two attempts passed is known from the answer. */
+function verifiedPair(task: ChainArithmetic, of: Problem, first: number[], second: number[]): Pair | null {
+  const [one, other] = [task.verify(of, first), task.verify(of, second)];
+  if (one === other) return null;
+  const [failed, repaired] = one === 1 ? [second, first] : [first, second];
+  return { of, failed, repaired };
+}
+
+/** Nothing is known of the truth: the second attempt is right for whatever it ends with. */
+function hindsightPair(task: ChainArithmetic, problem: Problem, failed: number[], repaired: number[]): Pair | null {
+  return failed.at(-1) === repaired.at(-1) ? null : { of: task.hindsight(problem, repaired), failed, repaired };
 }
 
 /** One batch in which every part has its own mean over tokens. */

@@ -4,13 +4,13 @@
  *
  *   problem      a op₁ … op_N =
  *   completion   op₁ v₁ op₂ v₂ … op_N v_N             a step is an operation and its value
- *   repair       problem, failed completion, fix mark, completion
+ *   repair       problem, failed completion, fix mark, completion; other formats below
  *
  * The outcome is 1 where the last value is right, whatever lies between. Every operation is a bijection, so a wrong value
  * stays wrong unless a second error makes up for it.
  */
 
-import type { Problem } from "../trajectory/index.ts";
+import type { Problem, RepairConfig, RepairFormat } from "../trajectory/index.ts";
 import { fixedTokens } from "../trajectory/index.ts";
 import type { Task } from "./task.ts";
 
@@ -47,27 +47,40 @@ function unreduced(value: number, operation: number): number {
 
 const reduced = (value: number): number => ((value % modulus) + modulus) % modulus;
 
+/**
+ * How a repair is written after the problem, the failed completion and the fix mark.
+ *
+ * - `forward`: as a completion.
+ * - `hinted`: the answer, then a completion.
+ * - `backward`: the answer v_N, then op_N v_(N−1) op_(N−1) v_(N−2) … until a value is that of the failed completion at the same
+ *   place (or the start value): from there on the failed completion is kept.
+ */
+export type ChainRepairFormat = "forward" | "hinted" | "backward";
+
+export const chainRepairFormats = ["forward", "hinted", "backward"] as const satisfies readonly ChainRepairFormat[];
+
 export interface ChainArithmeticOptions {
   /** operations per problem; default 12 */
   readonly operations?: number;
+  /** default forward */
+  readonly repairFormat?: ChainRepairFormat;
 }
 
 export interface ChainArithmetic extends Task {
   /** A new problem; `random` is uniform in [0, 1). */
   problem(random: () => number): Problem;
-  /** longest sequence: a problem, a failed completion, the mark, a repair */
+  /** longest sequence: a problem, a failed completion, the mark, the answer where the format shows it, a repair */
   readonly maxPositions: number;
   /**
    * A solution by a demonstrator who forgets to wrap around: where the unreduced result leaves 0 … 96 it writes one too many
    * with probability `slip`, and goes on from there.
    */
   demonstrate(problem: Problem, slip: number, random: () => number): number[];
-  /** The sequence that teaches a repair, and where its target begins. */
-  repairSequence(
-    problem: Problem,
-    failed: readonly number[],
-    repaired: readonly number[],
-  ): { tokens: number[]; from: number };
+  readonly repair: RepairConfig;
+  /** The problem with the end of a completion for its answer, whatever it is: what this completion would have been right for. */
+  hindsight(problem: Problem, completion: readonly number[]): Problem;
+  /** In the place of a failed completion: none is shown. */
+  readonly blank: readonly number[];
   /**
    * A start for a table of absolute positions, `[maxPositions, hidden]`: the vector of a position is the sum of a vector for
    * its role, one for the role of the next position, and one each for the step that the two belong to, which the problem,
@@ -77,7 +90,7 @@ export interface ChainArithmetic extends Task {
 }
 
 export function chainArithmetic(options: ChainArithmeticOptions = {}): ChainArithmetic {
-  const length = options.operations ?? 12;
+  const { operations: length = 12, repairFormat = "forward" } = options;
   if (!Number.isInteger(length) || length < 1) {
     throw new RangeError(`chainArithmetic: expected operations to be an integer ≥ 1, received ${length}`);
   }
@@ -97,21 +110,17 @@ export function chainArithmetic(options: ChainArithmeticOptions = {}): ChainArit
     return -1;
   };
 
-  const repairPrompt = (problem: Problem, failed: readonly number[]): number[] => [
-    ...problem.prompt,
-    ...failed,
-    fixToken,
-  ];
-
   return {
     name: "chain-arithmetic",
     vocabulary: fixToken + 1,
     maxTokens,
-    maxPositions: promptLength + maxTokens + 1 + maxTokens,
+    maxPositions: promptLength + maxTokens + (repairFormat === "forward" ? 1 : 2) + maxTokens,
     segment: fixedTokens(2),
     verify: (problem, completion) => (completion.length === maxTokens && completion.at(-1) === problem.answer ? 1 : 0),
     firstWrongStep,
-    repair: { prompt: repairPrompt, only: "groups-without-success" },
+    repair: { ...repairFormats[repairFormat], only: "groups-without-success" },
+    blank: Array<number>(maxTokens).fill(equalsToken),
+    hindsight: (problem, completion) => ({ ...problem, answer: completion.at(-1) }),
 
     problem(random) {
       const start = Math.floor(random() * modulus);
@@ -131,11 +140,6 @@ export function chainArithmetic(options: ChainArithmeticOptions = {}): ChainArit
       });
     },
 
-    repairSequence(problem, failed, repaired) {
-      const prompt = repairPrompt(problem, failed);
-      return { tokens: [...prompt, ...repaired], from: prompt.length };
-    },
-
     positions(hidden, normal) {
       // Per position: its role, and the step it belongs to (0: none).
       const layout: { role: string; step: number }[] = [{ role: "start", step: 0 }];
@@ -145,8 +149,11 @@ export function chainArithmetic(options: ChainArithmeticOptions = {}): ChainArit
         layout.push({ role: "written operation", step }, { role: "written value", step });
       }
       layout.push({ role: "fix", step: 0 });
-      for (let step = 1; step <= length; step++) {
-        layout.push({ role: "repaired operation", step }, { role: "repaired value", step });
+      if (repairFormat !== "forward") layout.push({ role: "hint", step: length });
+      for (let index = 1; index <= length; index++) {
+        const backward = repairFormat === "backward";
+        const step = backward ? length + 1 - index : index;
+        layout.push({ role: "repaired operation", step }, { role: "repaired value", step: backward ? step - 1 : step });
       }
       const vectors = new Map<string, Float32Array>();
       const vector = (name: string): Float32Array => {
@@ -168,6 +175,51 @@ export function chainArithmetic(options: ChainArithmeticOptions = {}): ChainArit
 
     write: (tokens) => tokens.map(writeToken).join(" "),
   };
+}
+
+const asked = (problem: Problem, failed: readonly number[]): number[] => [...problem.prompt, ...failed, fixToken];
+const askedWithAnswer = (problem: Problem, failed: readonly number[]): number[] => [
+  ...asked(problem, failed),
+  Number(problem.answer),
+];
+
+const repairFormats: Readonly<Record<ChainRepairFormat, RepairFormat>> = {
+  forward: { prompt: asked },
+  hinted: { prompt: askedWithAnswer },
+  backward: {
+    prompt: askedWithAnswer,
+    finished: (problem, failed, written) => joins(problem, failed, written),
+    parse(problem, failed, written) {
+      // Where more was written than up to the join, as by a sampler that cannot be asked.
+      for (let end = 2; end <= written.length; end += 2) {
+        const part = written.slice(0, end);
+        if (joins(problem, failed, part)) return joined(problem, failed, part);
+      }
+      return null;
+    },
+    express(problem, _, repaired) {
+      const values = [problem.prompt[0], ...repaired.filter((_token, t) => t % 2 === 1)];
+      return Array.from({ length: repaired.length / 2 }, (_step, index) => {
+        const step = repaired.length / 2 - index;
+        return [repaired[2 * step - 2], values[step - 1]];
+      }).flat();
+    },
+  },
+};
+
+/** Whether the last value of a backward repair is the one that the failed completion has there. */
+function joins({ prompt }: Problem, failed: readonly number[], written: readonly number[]): boolean {
+  if (written.length === 0 || written.length % 2 !== 0) return false;
+  const step = (failed.length - written.length) / 2;
+  return written[written.length - 1] === (step === 0 ? prompt[0] : failed[2 * step - 1]);
+}
+
+/** The failed completion up to the join, then what was written, turned around. */
+function joined(problem: Problem, failed: readonly number[], written: readonly number[]): number[] {
+  const kept = failed.slice(0, failed.length - written.length);
+  const values = [Number(problem.answer), ...written.filter((_, t) => t % 2 === 1)];
+  const steps = Array.from({ length: written.length / 2 }, (_, index) => [written[2 * index], values[index]]);
+  return [...kept, ...steps.toReversed().flat()];
 }
 
 function writeToken(token: number): string {

@@ -39,11 +39,11 @@ export function textTask(options: TextTaskOptions): TextTask {
   const { problems, tokenizer, verifier, segment, maxTokens, stop, seed, repairPrompt } = options;
   const { prompt = (problem: TextProblem) => tokenizer.encode(problem.prompt, true) } = options;
   if (problems.length === 0) throw new RangeError("textTask: expected problems, received none");
-  const given = new Map<Problem, TextProblem>();
+  // By id, because a run that goes on has problems from its checkpoint.
+  const given = new Map(problems.map((problem) => [problem.id, problem]));
   const encode = (problem: TextProblem): Problem => {
-    const encoded = { id: problem.id, prompt: prompt(problem), answer: problem.answer };
-    given.set(encoded, problem);
-    return encoded;
+    given.set(problem.id, problem);
+    return { id: problem.id, prompt: prompt(problem), answer: problem.answer };
   };
   const encoded = new Map<TextProblem, Problem>();
   let order = problems;
@@ -73,7 +73,7 @@ export function textTask(options: TextTaskOptions): TextTask {
     ...(repairPrompt !== undefined && {
       repair: {
         prompt: (problem: Problem, failed: readonly number[]) => {
-          const text = given.get(problem);
+          const text = given.get(problem.id);
           if (text === undefined) throw new Error(`textTask: problem ${problem.id} is not one of this task's`);
           return repairPrompt(text, tokenizer.decode(failed));
         },

@@ -22,6 +22,8 @@ export interface SampleRequest {
   readonly stop?: readonly number[];
   /** runs of token ids that end a continuation; the one that ended it is kept */
   readonly stopSequences?: readonly (readonly number[])[];
+  /** asked after every token whether the continuation may end with it; a sampler that cannot ask writes on */
+  readonly finished?: (tokens: readonly number[]) => boolean;
 }
 
 export interface Completion {

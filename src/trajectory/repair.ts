@@ -2,8 +2,11 @@
 
 import { confirmed, graftBest, leavesWithoutReference, type Correction, type CorrectionConfig } from "./corrections.ts";
 import type { Problem, Sampler, Verifier } from "./problem.ts";
+import { agreement } from "./identify.ts";
+import type { RepairFilter } from "./repair-filter.ts";
 import { countTokens, request, sampleAll } from "./rollout.ts";
-import { completionOf, isRollout, type Tree } from "./tree.ts";
+import { splitSteps } from "./segment.ts";
+import { completionOf, isRollout, stepsOf, type Tree } from "./tree.ts";
 import { failed, succeeded } from "./verify.ts";
 
 export interface RepairCandidate {
@@ -12,35 +15,63 @@ export interface RepairCandidate {
   readonly failed: readonly number[];
   /** the completion that the verifier confirmed in its place */
   readonly repaired: readonly number[];
+  /** the first token of the first step of `repaired` that differs */
+  readonly changedFrom: number;
 }
 
-export interface RepairConfig {
-  /** the tokens to continue for a repair; null: none is asked for, because they would be too many, say */
+/** How a repair is asked for, and how what is written for one stands for a completion. */
+export interface RepairFormat {
+  /**
+   * the tokens to continue for a repair; null: none is asked for, because they would be too many, say. They may show the known
+   * answer, of the problem as it is given here: a hint.
+   */
   readonly prompt: (problem: Problem, failed: readonly number[]) => readonly number[] | null;
   /** what was written to a completion of the problem; null: no repair. Default: it is one. */
   readonly parse?: (
     problem: Problem,
     failed: readonly number[],
-    completion: readonly number[],
+    written: readonly number[],
   ) => readonly number[] | null;
+  /** the inverse of `parse`: what should be written for a completion, to teach it. Default: the completion. */
+  readonly express?: (problem: Problem, failed: readonly number[], repaired: readonly number[]) => readonly number[];
+  /** whether a repair is complete before it has come to its end */
+  readonly finished?: (problem: Problem, failed: readonly number[], written: readonly number[]) => boolean;
+  /** of what is written for a repair, before `parse`; default the `maxTokens` of a completion */
+  readonly maxTokens?: number;
+  /** token ids that end a repair; default those that end a completion */
+  readonly stop?: readonly number[];
+}
+
+/** The sequence that teaches a repair, and where what is learned begins; null where none would be asked for. */
+export function repairSequence(
+  format: RepairFormat,
+  problem: Problem,
+  failed: readonly number[],
+  repaired: readonly number[],
+): { readonly tokens: readonly number[]; readonly from: number } | null {
+  const prompt = format.prompt(problem, failed);
+  if (prompt === null) return null;
+  const written = format.express?.(problem, failed, repaired) ?? repaired;
+  return { tokens: [...prompt, ...written], from: prompt.length };
+}
+
+export interface RepairConfig extends RepairFormat {
   /**
-   * A last word on repairs that the verifier confirmed, one answer each. A prompt that shows the known answer needs it: the
-   * policy can write its usual errors and then just the answer.
+   * A last word on repairs that the verifier confirmed. A prompt that shows the known answer needs it: the policy can write its
+   * usual errors and then just the answer.
    */
-  readonly accept?: (candidates: readonly RepairCandidate[]) => readonly boolean[] | Promise<readonly boolean[]>;
+  readonly filter?: RepairFilter;
   /** samples per failed solution; default 1. Of several that verify, the one that agrees longest is kept. */
   readonly perLeaf?: number;
   /** failed solutions asked per tree, the first ones; default all */
   readonly maxLeaves?: number;
+  /** failed solutions asked in all, spread evenly over those in question; default all */
+  readonly most?: number;
   /**
    * `leaves-without-reference` (default): failed rollouts whose tree holds no verified solution, corrections included;
    * `groups-without-success`: failed rollouts without a correction of their own in groups where no rollout succeeded
    */
   readonly only?: "groups-without-success" | "leaves-without-reference";
-  /** of what is written for a repair, before `parse`; default the `maxTokens` of a completion */
-  readonly maxTokens?: number;
-  /** token ids that end a repair; default those that end a completion */
-  readonly stop?: readonly number[];
 }
 
 export interface RepairReport {
@@ -64,17 +95,21 @@ export async function repair(
   config: CorrectionConfig,
   settings: RepairConfig,
 ): Promise<RepairReport> {
-  const perLeaf = settings.perLeaf ?? 1;
-  const asked = trees.flatMap((tree) =>
+  const { perLeaf = 1, most = Infinity, finished, filter } = settings;
+  const open = trees.flatMap((tree) =>
     leavesToRepair(tree, config, settings).flatMap((leaf) => {
       const failed = completionOf(tree, leaf);
       const prompt = settings.prompt(tree.problem, failed);
-      return prompt === null ? [] : Array.from({ length: perLeaf }, () => ({ tree, leaf, failed, prompt }));
+      return prompt === null ? [] : [{ tree, leaf, failed, prompt }];
     }),
   );
+  const asked = spread(open, most).flatMap((one) => Array.from({ length: perLeaf }, () => one));
   const completions = await sampleAll(
     sampler,
-    asked.map(({ prompt }) => request(prompt, settings.maxTokens ?? config.maxTokens, settings.stop ?? config.stop)),
+    asked.map(({ tree: { problem }, failed, prompt }) => ({
+      ...request(prompt, settings.maxTokens ?? config.maxTokens, settings.stop ?? config.stop),
+      ...(finished && { finished: (written: readonly number[]) => finished(problem, failed, written) }),
+    })),
     "correct",
   );
   const parsed = asked.flatMap(({ tree, leaf, failed }, a): Correction[] => {
@@ -84,15 +119,9 @@ export async function repair(
     return tokens === null || tokens.length > config.maxTokens ? [] : [{ tree, leaf, kept: 0, tokens }];
   });
   const verified = await confirmed(parsed, verifier, config.threshold);
-  const verdicts = await settings.accept?.(
-    verified.map(({ tree, leaf, tokens }) => ({
-      problem: tree.problem,
-      failed: completionOf(tree, leaf),
-      repaired: tokens,
-    })),
-  );
+  const verdicts = await filter?.accept(verified.map((correction) => candidateOf(correction, config)));
   if (verdicts !== undefined && verdicts.length !== verified.length) {
-    throw new RangeError(`correct: expected accept to answer ${verified.length} repairs, received ${verdicts.length}`);
+    throw new RangeError(`correct: expected a filter to judge ${verified.length} repairs, received ${verdicts.length}`);
   }
   const accepted = verified.filter((_, v) => verdicts?.[v] ?? true);
   graftBest(accepted, "repair", config.segment);
@@ -101,6 +130,23 @@ export async function repair(
     verified: verified.length,
     accepted: accepted.length,
     tokens: countTokens(completions),
+  };
+}
+
+/** At most `most` of them, evenly spaced. */
+function spread<T>(items: readonly T[], most: number): readonly T[] {
+  if (items.length <= most) return items;
+  return Array.from({ length: most }, (_, i) => items[Math.floor((i * items.length) / most)]);
+}
+
+function candidateOf({ tree, leaf, tokens }: Correction, { segment }: CorrectionConfig): RepairCandidate {
+  const steps = splitSteps(tokens, segment);
+  const { steps: shared } = agreement(stepsOf(tree, leaf), steps);
+  return {
+    problem: tree.problem,
+    failed: completionOf(tree, leaf),
+    repaired: tokens,
+    changedFrom: steps.slice(0, shared).flat().length,
   };
 }
 

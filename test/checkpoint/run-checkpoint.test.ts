@@ -21,6 +21,7 @@ const stateAt = (iteration: number, score?: number): RunState => ({
     drawn: 32 * iteration,
     problems: 4_000_000_000,
     shuffle: 7,
+    gate: { iterations: 0, repair: 0, fresh: 0 },
     answered: 3,
     optimizer: { steps: 2 * iteration, m: Float32Array.of(iteration, 0.1), v: Float32Array.of(1e-30, 2) },
   },

@@ -197,6 +197,14 @@ describe("sampling", () => {
     expect(greedy[0][0]).toBe(last.indexOf(Math.max(...last)));
   });
 
+  it("ends where the request says that it is finished", async () => {
+    const policy = portable();
+    const [whole] = await sample(policy, [{ prefix: [1, 2, 3], maxTokens: 9 }]);
+    const finished = (tokens: readonly number[]): boolean => tokens.length === 4;
+    const [cut] = await sample(policy, [{ prefix: [1, 2, 3], maxTokens: 9, finished }]);
+    expect(cut.tokens).toEqual(whole.tokens.slice(0, 4));
+  });
+
   it("ends after a stop token, which is kept", async () => {
     const free = tokensOf(await sample(portable(), group));
     const stop = [free[0][3]];

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { normals } from "../../src/policies/transformer-start.ts";
 import { chainArithmetic } from "../../src/tasks/chain-arithmetic.ts";
-import type { Problem } from "../../src/trajectory/index.ts";
+import { repairSequence, type Problem } from "../../src/trajectory/index.ts";
 import { random } from "../support/random.ts";
 
 /** Tokens as written: values 0 … 96, then + 3 5 7 9, − 3 5 7 9, × 2 3 4 5, =, fix. */
@@ -96,10 +96,64 @@ describe("chain arithmetic", () => {
     const failed = [plus9, 3, minus5, 95, times2, 93];
     const prompt = [...problem.prompt, ...failed, fix];
     expect(three.repair?.prompt(problem, failed)).toEqual(prompt);
-    expect(three.repairSequence(problem, failed, solution)).toEqual({ tokens: [...prompt, ...solution], from: 12 });
+    expect(repairSequence(three.repair, problem, failed, solution)).toEqual({
+      tokens: [...prompt, ...solution],
+      from: 12,
+    });
     expect(three.maxPositions).toBe(prompt.length + solution.length);
     expect(three.maxTokens).toBe(solution.length);
     expect(three.vocabulary).toBe(fix + 1);
+  });
+
+  describe("a backward repair", () => {
+    const backward = chainArithmetic({ operations: 3, repairFormat: "backward" });
+    const { prompt, parse, express, finished } = backward.repair;
+    const failed = [plus9, 2, minus5, 95, times2, 93]; // 95 for 94
+
+    it("is asked for with the answer, and written from there to the beginning", () => {
+      expect(prompt(problem, failed)).toEqual([...problem.prompt, ...failed, fix, 91]);
+      const written = [times2, 94, minus5, 2, plus9, 90];
+      expect(express?.(problem, failed, solution)).toEqual(written);
+      expect(backward.maxPositions).toBe(problem.prompt.length + 2 * solution.length + 2);
+    });
+
+    it("ends where it meets the failed attempt, whose steps up to there are kept", () => {
+      const written = [times2, 94, minus5, 2, plus9, 90];
+      const ends = written.map((_, t) => finished?.(problem, failed, written.slice(0, t + 1)));
+      expect(ends).toEqual([false, false, false, true, false, true]);
+      expect(parse?.(problem, failed, written.slice(0, 4))).toEqual(solution);
+      expect(parse?.(problem, failed, written)).toEqual(solution);
+    });
+
+    it("that never meets it is none, and shown no attempt it meets the start value alone", () => {
+      expect(parse?.(problem, failed, [times2, 94, minus5, 3, plus9, 91])).toBeNull();
+      expect(parse?.(problem, failed, [times2, 94, minus5])).toBeNull();
+      const written = [times2, 94, minus5, 2, plus9, 90];
+      expect(parse?.(problem, backward.blank, written)).toEqual(solution);
+      expect(finished?.(problem, backward.blank, written.slice(0, 4))).toBe(false);
+    });
+
+    it("undoes what it expresses, for any completion, with its end for the answer", () => {
+      const task = chainArithmetic({ repairFormat: "backward" });
+      const draws = random(3);
+      for (let round = 0; round < 20; round++) {
+        const made = task.problem(draws);
+        const [one, other] = [0, 1].map(() => task.demonstrate(made, 0.9, draws));
+        const hindsight = task.hindsight(made, other);
+        expect(task.verify(hindsight, other)).toBe(1);
+        const written = task.repair.express?.(hindsight, task.blank, other) ?? [];
+        expect(task.repair.parse?.(hindsight, task.blank, written)).toEqual(other);
+        const parsed = task.repair.parse?.(hindsight, one, written) ?? [];
+        expect(parsed.at(-1)).toBe(hindsight.answer);
+        expect(parsed).toHaveLength(other.length);
+      }
+    });
+  });
+
+  it("shows the answer before a hinted repair", () => {
+    const hinted = chainArithmetic({ operations: 3, repairFormat: "hinted" });
+    expect(hinted.repair.prompt(problem, solution)).toEqual([...problem.prompt, ...solution, fix, 91]);
+    expect(hinted.repair.parse).toBeUndefined();
   });
 
   it("writes tokens as a person reads them", () => {

@@ -71,8 +71,8 @@ describe("a task of problems in words", () => {
     const asked = repairing.repair?.prompt(problem, tokenizer.encode("7"));
     expect(tokenizer.decode(asked ?? [])).toBe("2+1=7!");
     expect(repairing.repair?.prompt(problem, tokenizer.encode("9"))).toBeNull();
-    expect(() => repairing.repair?.prompt(task.encode(problems[2]), [])).toThrow(
-      "problem p2 is not one of this task's",
+    expect(() => repairing.repair?.prompt({ id: "p9", prompt: [1] }, [])).toThrow(
+      "problem p9 is not one of this task's",
     );
   });
 

@@ -141,15 +141,17 @@ describe("correct by repair", () => {
         ...repair,
         maxTokens: 6,
         parse: (_, __, completion) => (completion[0] === 7 ? null : completion),
-        accept: (asked) => {
-          candidates.push(...asked);
-          return Promise.resolve(asked.map(({ repaired }) => repaired[0] === 6));
+        filter: {
+          accept: (asked) => {
+            candidates.push(...asked);
+            return Promise.resolve(asked.map(({ repaired }) => repaired[0] === 6));
+          },
         },
       },
     });
     expect(candidates).toEqual([
-      { problem: tree.problem, failed: [5], repaired: [5, 9] },
-      { problem: tree.problem, failed: [6], repaired: [6, 9] },
+      { problem: tree.problem, failed: [5], repaired: [5, 9], changedFrom: 1 },
+      { problem: tree.problem, failed: [6], repaired: [6, 9], changedFrom: 1 },
     ]);
     expect(report.repair).toEqual({ tried: 4, verified: 2, accepted: 1, tokens: 11 });
     expect(tree.leaves.slice(4)).toEqual([{ step: 5, source: "repair", corrects: 3, outcome: 1 }]);

@@ -1,0 +1,111 @@
+/** Supervised steps on verified solutions of earlier iterations, in the problem's own format and in the repair format. */
+
+import { packSequences, type Batch } from "./batch.ts";
+import { AdamW, type AdamWState } from "./optimizer.ts";
+import type { Policy } from "./policy.ts";
+import { Random } from "./random.ts";
+import { supervisedStep } from "./supervised.ts";
+import {
+  newestReplay,
+  repairSequence,
+  replayEntries,
+  type RepairFormat,
+  type ReplayBuffer,
+  type ReplayEntry,
+  type ReplayState,
+  type Tree,
+} from "./trajectory/index.ts";
+
+export interface ReplayConfig {
+  /** what is learned again: solutions of problems, repairs of failed solutions, or both by turns */
+  readonly of: "solutions" | "repairs" | "both";
+  /** after every iteration, of each of the two */
+  readonly steps: number;
+  /** sequences per step */
+  readonly batch: number;
+  readonly lr: number;
+  /** pairs of a failure and a success that are kept, the newest */
+  readonly capacity: number;
+}
+
+export interface ReplayMetrics {
+  /** pairs that are kept */
+  readonly entries: number;
+  /** steps of its optimizer, in this iteration */
+  readonly steps: number;
+  /** −log-prob per token, nats, mean over the steps; 0 where there were none */
+  readonly loss: number;
+}
+
+export const noReplay: ReplayMetrics = { entries: 0, steps: 0, loss: 0 };
+
+/** Where a replay is between two iterations. */
+export interface ReplayProgress extends ReplayState {
+  /** of the generator that draws batches */
+  readonly random: number;
+  readonly optimizer: AdamWState;
+}
+
+export class Replay {
+  readonly #config: ReplayConfig;
+  readonly #format: RepairFormat | undefined;
+  readonly #buffer: ReplayBuffer;
+  readonly #random: Random;
+  readonly #optimizer: AdamW;
+
+  /** @param format of repairs; without one there is nothing to replay of them */
+  constructor(
+    config: ReplayConfig & { readonly beta1: number; readonly beta2: number; readonly maxGradNorm: number },
+    format: RepairFormat | undefined,
+    seed: number,
+    from?: ReplayProgress,
+  ) {
+    this.#config = config;
+    this.#format = format;
+    this.#buffer = newestReplay(config.capacity, from);
+    this.#random = new Random(from?.random ?? seed);
+    this.#optimizer = new AdamW(config);
+    if (from !== undefined) this.#optimizer.restore(from.optimizer);
+  }
+
+  /** Takes in the verified solutions of an iteration, then makes its steps. */
+  train(policy: Policy, trees: readonly Tree[]): ReplayMetrics {
+    this.#buffer.add(replayEntries(trees));
+    const { entries } = this.#buffer.state;
+    const { steps, of } = this.#config;
+    if (entries.length === 0) return noReplay;
+    const kinds = of === "both" ? (["solutions", "repairs"] as const) : [of];
+    const losses: number[] = [];
+    for (const kind of kinds) {
+      for (let step = 0; step < steps; step++) {
+        const batch = this.#batch(entries, kind);
+        if (batch !== undefined) losses.push(supervisedStep(policy, this.#optimizer, batch));
+      }
+    }
+    const loss = losses.reduce((sum, value) => sum + value, 0) / Math.max(1, losses.length);
+    return { entries: entries.length, steps: losses.length, loss };
+  }
+
+  /** steps of its optimizer so far */
+  get steps(): number {
+    return this.#optimizer.steps;
+  }
+
+  /** The optimizer's arrays are its own, not copies. */
+  get state(): ReplayProgress {
+    return { ...this.#buffer.state, random: this.#random.state, optimizer: this.#optimizer.state };
+  }
+
+  #batch(entries: readonly ReplayEntry[], kind: "solutions" | "repairs"): Batch | undefined {
+    const drawn = Array.from({ length: this.#config.batch }, () => entries[this.#random.below(entries.length)]);
+    const sequences = drawn.flatMap(({ problem, failed, success }) => {
+      if (kind === "solutions") return [{ tokens: [...problem.prompt, ...success], from: problem.prompt.length }];
+      return this.#format === undefined ? [] : (repairSequence(this.#format, problem, failed, success) ?? []);
+    });
+    if (sequences.length === 0) return undefined;
+    return packSequences(
+      sequences.map(({ tokens }) => tokens),
+      { from: sequences.map(({ from }) => from) },
+    );
+  }
+}
