@@ -110,6 +110,16 @@ export function chainArithmetic(options: ChainArithmeticOptions = {}): ChainArit
     return -1;
   };
 
+  /** 1 where a step follows from the one before it as it was written, else 0. */
+  const stepScores = (problem: Problem, completion: readonly number[]): number[] => {
+    const chain = operationsOf(problem);
+    return Array.from({ length: Math.ceil(completion.length / 2) }, (_, step) => {
+      const before = step === 0 ? problem.prompt[0] : completion[2 * step - 1];
+      const right = reduced(unreduced(before, chain[step]));
+      return completion[2 * step] === chain[step] + modulus && completion[2 * step + 1] === right ? 1 : 0;
+    });
+  };
+
   return {
     name: "chain-arithmetic",
     vocabulary: fixToken + 1,
@@ -118,6 +128,7 @@ export function chainArithmetic(options: ChainArithmeticOptions = {}): ChainArit
     segment: fixedTokens(2),
     verify: (problem, completion) => (completion.length === maxTokens && completion.at(-1) === problem.answer ? 1 : 0),
     firstWrongStep,
+    stepScores,
     repair: { ...repairFormats[repairFormat], only: "groups-without-success" },
     blank: Array<number>(maxTokens).fill(equalsToken),
     hindsight: (problem, completion) => ({ ...problem, answer: completion.at(-1) }),

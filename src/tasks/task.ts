@@ -19,6 +19,8 @@ export interface Task {
   problem(random: () => number, index: number): Problem;
   /** Index of the first wrong step, −1: none. For reports alone; a task need not be able to tell. */
   readonly firstWrongStep?: (problem: Problem, completion: readonly number[]) => number;
+  /** One score per step of a completion, of a checker that sees the steps: for comparisons with methods that do not. */
+  readonly stepScores?: (problem: Problem, completion: readonly number[]) => readonly number[];
   /** How the policy is asked to repair a failed completion. */
   readonly repair?: RepairConfig;
   /** Tokens as a person reads them. */

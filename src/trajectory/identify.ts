@@ -71,12 +71,49 @@ export function compareAgreement(a: Agreement, b: Agreement): number {
 }
 
 /**
- * Which tokens of a step differ from those of the reference's step, position by position. Tokens beyond the end of the
- * reference step differ; where the step is a strict prefix of the reference step, its last token does: it ended too early.
- * A reference without this step is `[]`.
+ * Which tokens of a step differ from those of the reference's step. By position: those that are not the same at the same place,
+ * and those beyond the end of the reference step. By subsequence: those outside the longest common subsequence of the two.
+ * Where all are found but something is missing, the token that came instead of it differs, or the last one: the step ended
+ * too early. A reference without this step is `[]`.
  */
-export function differingTokens(step: readonly number[], reference: readonly number[]): boolean[] {
-  const differs = step.map((token, t) => t >= reference.length || token !== reference[t]);
-  if (step.length > 0 && step.length < reference.length && !differs.includes(true)) differs[step.length - 1] = true;
+export function differingTokens(
+  step: readonly number[],
+  reference: readonly number[],
+  by: "position" | "subsequence" = "position",
+): boolean[] {
+  const matched = by === "position" ? samePlaces(step, reference) : commonSubsequence(step, reference);
+  const differs = matched.map((at) => at < 0);
+  if (step.length > 0 && step.length < reference.length && !differs.includes(true)) {
+    const shifted = matched.findIndex((at, t) => at !== t);
+    differs[shifted < 0 ? step.length - 1 : shifted] = true;
+  }
   return differs;
+}
+
+/** Per token of `a` the index of the token of `b` that it matches; −1: none. */
+const samePlaces = (a: readonly number[], b: readonly number[]): number[] =>
+  a.map((token, t) => (t < b.length && token === b[t] ? t : -1));
+
+/** The same by a longest common subsequence, of several the one that matches earliest in `a`, then in `b`. */
+function commonSubsequence(a: readonly number[], b: readonly number[]): number[] {
+  const width = b.length + 1;
+  // Length of the longest one of a[i …] and b[j …].
+  const length = new Int32Array((a.length + 1) * width);
+  for (let i = a.length - 1; i >= 0; i--) {
+    for (let j = b.length - 1; j >= 0; j--) {
+      const both = a[i] === b[j] ? length[(i + 1) * width + j + 1] + 1 : 0;
+      length[i * width + j] = Math.max(both, length[(i + 1) * width + j], length[i * width + j + 1]);
+    }
+  }
+  let j = 0;
+  return a.map((token, i) => {
+    // The earliest match that leaves as much to the rest as there is.
+    for (let k = j; k < b.length; k++) {
+      if (token === b[k] && length[(i + 1) * width + k + 1] + 1 === length[i * width + j]) {
+        j = k + 1;
+        return k;
+      }
+    }
+    return -1;
+  });
 }

@@ -2,7 +2,7 @@
 
 import type { Completion, Problem, SampleRequest, Sampler, Segmenter } from "./problem.ts";
 import { splitSteps } from "./segment.ts";
-import { createTree, graft, type Tree } from "./tree.ts";
+import { createTree, graft, path, type Tree } from "./tree.ts";
 
 export interface RolloutConfig {
   /** G: solutions per problem */
@@ -19,6 +19,8 @@ export interface Rollouts {
   readonly trees: Tree[];
   /** tokens generated */
   readonly tokens: number;
+  /** per tree, per node: −Σ log-prob of the step's tokens under the policy that sampled them, in nats; 0 for the root */
+  readonly surprises: Float64Array[];
 }
 
 /** Samples `groupSize` solutions of every problem in one call of the sampler. */
@@ -42,7 +44,26 @@ export async function rollout(
     }
     return tree;
   });
-  return { trees, tokens: countTokens(completions) };
+  const surprises = trees.map((tree, p) =>
+    surpriseOf(
+      tree,
+      completions.slice(p * groupSize, (p + 1) * groupSize).map(({ logprobs }) => logprobs),
+    ),
+  );
+  return { trees, tokens: countTokens(completions), surprises };
+}
+
+/** From the log-probs of its leaves. A step that several share has the same from each. */
+function surpriseOf(tree: Tree, logprobs: readonly (readonly number[])[]): Float64Array {
+  const surprise = new Float64Array(tree.steps.length);
+  tree.leaves.forEach(({ step }, leaf) => {
+    let n = 0;
+    for (const node of path(tree, step)) {
+      surprise[node] = 0;
+      for (let t = 0; t < tree.steps[node].tokens.length; t++) surprise[node] -= logprobs[leaf][n++];
+    }
+  });
+  return surprise;
 }
 
 export function request(

@@ -9,11 +9,11 @@ import { failed, succeeded } from "./verify.ts";
  * - `contrast`: a failed rollout with a reference pays −w · |A| on the tokens that differ inside its first differing step, and
  *   nothing elsewhere (|A| = 1 where no rollout of the group succeeded); a successful one carries A on all tokens; a
  *   correction +w from the first step on that differs from the solution it corrects.
- * - `positiveOnly`: `contrast` without the negatives.
+ * - `positiveOnly`: `contrast` without the negatives; `negativeOnly`: without the positives.
  * - `valueDifference`: V(step) − V(step before), V the mean outcome of the verified rollouts through a node (Kazemnejad et
  *   al. 2024, arXiv:2410.01679, on a tree). Corrections are kept only when they succeed, so they would bias V, and are ignored.
  */
-export type CreditRule = "outcome" | "contrast" | "positiveOnly" | "valueDifference";
+export type CreditRule = "outcome" | "contrast" | "positiveOnly" | "negativeOnly" | "valueDifference";
 
 export interface SuperviseConfig {
   readonly rule: CreditRule;
@@ -21,6 +21,16 @@ export interface SuperviseConfig {
   readonly advantage: (outcomes: Float64Array) => Float64Array;
   /** w; default 1 */
   readonly weight?: number;
+  /**
+   * which tokens of a failed rollout with a reference pay: those that differ inside the first differing step (default), all of
+   * that step, or all from it on
+   */
+  readonly penalty?: "tokens" | "step" | "suffix";
+  /**
+   * how the tokens of two steps are held against each other: position by position (default), or by their longest common
+   * subsequence, so that a token left out or put in does not shift the rest
+   */
+  readonly tokenDiff?: "position" | "subsequence";
   /** what `contrast` gives a failed rollout without a reference: nothing (default) or its A on all tokens */
   readonly withoutReference?: "zero" | "outcome";
   /** a leaf succeeded if its outcome is above this; default 0.5 */
@@ -65,6 +75,8 @@ export function leafCredits(tree: Tree, config: SuperviseConfig): Float64Array[]
       return contrast(tree, advantages, config);
     case "positiveOnly":
       return contrast(tree, advantages, config).map((credits) => credits.map((credit) => Math.max(credit, 0)));
+    case "negativeOnly":
+      return contrast(tree, advantages, config).map((credits) => credits.map((credit) => Math.min(credit, 0)));
     case "valueDifference":
       return valueDifference(tree);
     default:
@@ -115,7 +127,7 @@ function contrast(tree: Tree, advantages: Float64Array, config: SuperviseConfig)
     if (!failed(leaf, threshold)) return everyToken(tree, index, advantages[index]);
     const found = identifications[index];
     if (found.reference >= 0)
-      return penalty(tree, index, found, -weight * (hasSuccess ? Math.abs(advantages[index]) : 1));
+      return penalty(tree, index, found, -weight * (hasSuccess ? Math.abs(advantages[index]) : 1), config);
     return everyToken(tree, index, withoutReference === "outcome" ? advantages[index] : 0);
   });
 }
@@ -138,16 +150,24 @@ function everyToken(tree: Tree, leaf: number, credit: number, from = 0): Float64
   });
 }
 
-function penalty(tree: Tree, leaf: number, { firstError, reference }: Identification, credit: number): Float64Array {
+function penalty(
+  tree: Tree,
+  leaf: number,
+  { firstError, reference }: Identification,
+  credit: number,
+  { penalty: paying = "tokens", tokenDiff }: SuperviseConfig,
+): Float64Array {
   const referenceStep = firstError < 0 ? [] : (stepsOf(tree, reference)[firstError] ?? []);
   return perStep(tree, leaf, (tokens, index, step) => {
-    if (index !== firstError) return;
-    differingTokens(tokens, referenceStep).forEach((differs, t) => (step[t] = differs ? credit : 0));
+    if (firstError < 0 || index < firstError) return;
+    if (paying === "suffix" || (paying === "step" && index === firstError)) step.fill(credit);
+    if (paying !== "tokens" || index !== firstError) return;
+    differingTokens(tokens, referenceStep, tokenDiff).forEach((differs, t) => (step[t] = differs ? credit : 0));
   });
 }
 
 /** Zeros for every token of a solution, filled step by step in place. */
-function perStep(
+export function perStep(
   tree: Tree,
   leaf: number,
   fill: (tokens: readonly number[], index: number, credits: Float64Array) => void,
