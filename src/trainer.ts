@@ -1,6 +1,8 @@
 /** The training loop: problems to trees, outcomes to credit, credit to a better policy. */
 
+import { branch } from "./baselines/tree-search.ts";
 import { packSequences } from "./batch.ts";
+import { creditTrees, monteCarloDefaults, type CreditConfig } from "./crediting.ts";
 import type { Floats } from "./ops/ops.ts";
 import { AdamW, type AdamWState } from "./optimizer.ts";
 import type { Policy } from "./policy.ts";
@@ -10,7 +12,6 @@ import type { Task } from "./tasks/task.ts";
 import {
   completionOf,
   correct,
-  grpo,
   identify,
   isRollout,
   measuredGate,
@@ -19,22 +20,22 @@ import {
   plausibleRepairs,
   rollout,
   succeeded,
-  supervise,
   verify,
   type CorrectReport,
-  type CreditRule,
   type GateState,
   type MeasuredGateOptions,
+  type Problem,
   type RepairExperience,
   type RepairFilter,
   type RepairReport,
+  type Sampler,
   type SearchConfig,
   type Supervision,
   type Tree,
 } from "./trajectory/index.ts";
 import { measureLogprobs, update, type UpdateMetrics } from "./update.ts";
 
-export interface TrainConfig {
+export interface TrainConfig extends CreditConfig {
   readonly seed: number;
   /** the most to generate: rollouts, repairs and continuations all count */
   readonly budgetTokens: number;
@@ -44,7 +45,8 @@ export interface TrainConfig {
   readonly groupSize: number;
   /** of rollouts */
   readonly temperature: number;
-  readonly rule: CreditRule;
+  /** rollouts per group besides `groupSize`, that begin before the most surprising steps of the others; default none */
+  readonly branches?: number;
   /** ask the policy to repair where the task says so */
   readonly repair: boolean;
   /** failed solutions asked for a repair per group; default as the task says */
@@ -88,12 +90,16 @@ export interface IdentifyMetrics {
 
 export interface IterationMetrics {
   readonly iteration: number;
+  /** P */
+  readonly problems: number;
   /** generated since training began, this iteration included */
   readonly tokens: number;
   /** generated in this iteration, by phase */
   readonly rolloutTokens: number;
   readonly repairTokens: number;
   readonly searchTokens: number;
+  /** for credit alone: continuations that measure the values of steps */
+  readonly valueTokens: number;
   /** steps of the optimizers since training began, supervised ones included */
   readonly updates: number;
   /** share of rollouts that succeeded */
@@ -107,7 +113,12 @@ export interface IterationMetrics {
   readonly update: UpdateMetrics;
   readonly replay: ReplayMetrics;
   /** wall time by phase; replay is part of the update */
-  readonly seconds: { readonly rollout: number; readonly correct: number; readonly update: number };
+  readonly seconds: {
+    readonly rollout: number;
+    readonly correct: number;
+    readonly credit: number;
+    readonly update: number;
+  };
 }
 
 /** Where a run is between two iterations, besides the policy's parameters: what it takes to go on to the same end. */
@@ -166,7 +177,6 @@ export async function* train(
   const replay =
     config.replay && new Replay({ ...config, ...config.replay }, asks, deriveSeed(config.seed, "replay"), from?.replay);
   const filter = plausibility(policy, config);
-  const rules = { rule: config.rule, advantage: (outcomes: Float64Array) => grpo({ outcomes, eps: 1e-4 }) };
   const clock = stopwatch();
   let { tokens, drawn } = from ?? { tokens: 0, drawn: 0 };
   const perProblem = mostTokens(task, config);
@@ -179,12 +189,12 @@ export async function* train(
 
   for (let iteration = (from?.iteration ?? 0) + 1; problemsFor(iteration) > 0; iteration++) {
     clock.start();
-    const { trees, tokens: rolloutTokens } = await rollout(
+    const { trees, tokens: rolloutTokens } = await grow(
       Array.from({ length: problemsFor(iteration) }, () => task.problem(problems.next, drawn++)),
       sampler,
-      { groupSize: config.groupSize, ...shape },
+      task,
+      config,
     );
-    await verify(trees, task.verify);
     clock.lap("rollout");
     const corrected = await correct(trees, sampler, task.verify, {
       ...shape,
@@ -199,20 +209,23 @@ export async function* train(
       ...(config.search !== undefined && { search: config.search }),
     });
     clock.lap("correct");
-    const supervisions = trees.map((tree) => supervise(tree, rules));
+    const { supervisions, tokens: valueTokens } = await creditTrees(trees, sampler, task, config);
+    clock.lap("credit");
     const updated = update(policy, optimizer, trees, supervisions, config, shuffle.next);
     const replayed = replay?.train(policy, trees) ?? noReplay;
     clock.lap("update");
     gate.observe(repairExperience(trees, corrected.repair, config.groupSize, rolloutTokens));
 
-    const spent = rolloutTokens + corrected.repair.tokens + corrected.search.tokens;
+    const spent = rolloutTokens + corrected.repair.tokens + corrected.search.tokens + valueTokens;
     tokens += spent;
     const metrics = {
       iteration,
+      problems: trees.length,
       tokens,
       rolloutTokens,
       repairTokens: corrected.repair.tokens,
       searchTokens: corrected.search.tokens,
+      valueTokens,
       updates: optimizer.steps + (replay?.steps ?? 0),
       ...outcomes(trees),
       identify: identification(task, trees),
@@ -240,7 +253,7 @@ export async function* train(
 /** The most that one problem can cost: all of its rollouts fail, and every way to correct them is tried to its end. */
 function mostTokens(task: Task, config: TrainConfig): number {
   const { maxTokens, repair } = task;
-  const { groupSize, search, repairsPerGroup } = config;
+  const { groupSize, search, repairsPerGroup, rule, monteCarlo = monteCarloDefaults, branches = 0 } = config;
   let perRollout = maxTokens;
   if (config.repair && repair !== undefined) {
     const asked = Math.min(groupSize, repairsPerGroup ?? repair.maxLeaves ?? groupSize) / groupSize;
@@ -251,7 +264,24 @@ function mostTokens(task: Task, config: TrainConfig): number {
     const probes = Math.min(search.maxProbes ?? Infinity, Math.ceil(Math.log2(maxTokens)) + 1);
     perRollout += probes * (search.samples ?? 1) * maxTokens;
   }
-  return groupSize * perRollout;
+  if (rule === "monteCarlo") {
+    // A boundary after each token, and all that is left to write behind it.
+    perRollout += (monteCarlo.samples * maxTokens * (maxTokens - 1)) / (2 * monteCarlo.every);
+  }
+  return (groupSize + branches) * perRollout;
+}
+
+/** Verified groups: rollouts from the prompt, and where the configuration says so branches of them. */
+async function grow(
+  problems: readonly Problem[],
+  sampler: Sampler,
+  task: Task,
+  { groupSize, branches = 0 }: TrainConfig,
+): Promise<{ readonly trees: readonly Tree[]; readonly tokens: number }> {
+  const { trees, tokens, surprises } = await rollout(problems, sampler, { groupSize, ...task });
+  const branched = branches === 0 ? 0 : await branch(trees, surprises, sampler, { ...task, branches });
+  await verify(trees, task.verify);
+  return { trees, tokens: tokens + branched };
 }
 
 /** Positions of the sequences that are measured at a time. */
@@ -303,11 +333,11 @@ function repairExperience(
 }
 
 function stopwatch() {
-  const seconds = { rollout: 0, correct: 0, update: 0 };
+  const seconds = { rollout: 0, correct: 0, credit: 0, update: 0 };
   let last = 0;
   return {
     start() {
-      seconds.rollout = seconds.correct = seconds.update = 0;
+      seconds.rollout = seconds.correct = seconds.credit = seconds.update = 0;
       last = performance.now();
     },
     lap(phase: keyof typeof seconds) {

@@ -26,6 +26,7 @@ const counting: Task = {
     return { id: `${start}`, prompt: [start] };
   },
   firstWrongStep: (problem, completion) => right(problem).findIndex((value, step) => completion[step] !== value),
+  stepScores: (problem, completion) => completion.map((digit, step) => (digit === right(problem)[step] ? 1 : 0)),
   repair: { prompt: (problem, failed) => [...problem.prompt, ...failed, fix, ...problem.prompt] },
   write: (tokens) => tokens.join(" "),
 };
@@ -101,6 +102,10 @@ const methods: Readonly<Record<string, Partial<TrainConfig>>> = {
   "positive credit only": { rule: "positiveOnly" },
   "contrast with search": { rule: "contrast", search: { mode: "bisect", samples: 2 } },
   "contrast with repairs": { rule: "contrast", repair: true },
+  "values of steps by continuations": { rule: "monteCarlo", monteCarlo: { samples: 2, every: 1 } },
+  "values of segments": { rule: "monteCarlo", monteCarlo: { samples: 2, every: 2 }, advantage: "rloo" },
+  "leave-one-out on trees": { rule: "tree", groupSize: 3, branches: 3 },
+  "scores of steps": { rule: "process" },
   "contrast with gated repairs and replay": {
     rule: "contrast",
     repair: true,
@@ -132,16 +137,18 @@ describe.each(Object.entries(methods))("training by %s", (name, method) => {
     let [tokens, updates, previous] = [0, 0, 0];
     all.forEach((metrics, i) => {
       const { identify, correct, update } = metrics;
-      tokens += metrics.rolloutTokens + metrics.repairTokens + metrics.searchTokens;
+      tokens += metrics.rolloutTokens + metrics.repairTokens + metrics.searchTokens + metrics.valueTokens;
       updates += update.steps + metrics.replay.steps;
       expect(metrics).toMatchObject({ iteration: i + 1, tokens, updates });
       expect(metrics.repairTokens).toBe(correct.repair.tokens);
       expect(metrics.searchTokens).toBe(correct.search.tokens);
-      const problems = metrics.rolloutTokens / perProblem;
-      expect(problems).toBe(Math.round(problems));
+      const { problems } = metrics;
+      const rollouts = problems * ((method.groupSize ?? config.groupSize) + (method.branches ?? 0));
+      expect(metrics.rolloutTokens).toBeLessThanOrEqual(rollouts * counting.maxTokens);
+      if (method.branches === undefined) expect(metrics.rolloutTokens).toBe(rollouts * counting.maxTokens);
       expect(problems).toBeLessThanOrEqual(i === 0 ? config.problemsPerIteration : previous);
       previous = problems;
-      expect(identify.failed).toBe(Math.round((1 - metrics.accuracy) * problems * config.groupSize));
+      expect(identify.failed).toBe(Math.round((1 - metrics.accuracy) * rollouts));
       expect(identify.withReference).toBeLessThanOrEqual(identify.failed);
       expect(Object.values(identify.sources).reduce((sum, count) => sum + count, 0)).toBe(identify.withReference);
       expect(metrics.groupsWithoutSuccess).toBeGreaterThanOrEqual(0);

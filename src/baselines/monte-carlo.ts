@@ -3,15 +3,7 @@
  * arXiv:2410.01679); with boundaries several steps apart the segments of SPO (Guo et al. 2025, arXiv:2505.23564).
  */
 
-import {
-  isRollout,
-  judge,
-  path,
-  type Problem,
-  type Sampler,
-  type Tree,
-  type Verifier,
-} from "../trajectory/index.ts";
+import { isRollout, judge, path, type Problem, type Sampler, type Tree, type Verifier } from "../trajectory/index.ts";
 import { sampleAll, countTokens, request } from "../trajectory/rollout.ts";
 import { perStep } from "../trajectory/supervise.ts";
 

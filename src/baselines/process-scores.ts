@@ -10,7 +10,10 @@ import { perStep } from "../trajectory/supervise.ts";
  *
  * @param score of a rollout's steps, one number each; NaN: unknown
  */
-export function processCredits(tree: Tree, score: (completion: readonly number[]) => readonly number[]): Float64Array[] {
+export function processCredits(
+  tree: Tree,
+  score: (completion: readonly number[]) => readonly number[],
+): Float64Array[] {
   const scores = tree.leaves.map((leaf, index) => {
     if (!isRollout(leaf)) return [];
     const given = score(completionOf(tree, index));

@@ -105,15 +105,15 @@ export class RunDisplay implements RunEvents {
 
   iterated({ metrics }: { readonly metrics: IterationMetrics }): void {
     const { iteration, tokens, accuracy, update, seconds } = metrics;
-    const spent = metrics.rolloutTokens + metrics.repairTokens + metrics.searchTokens;
+    const spent = metrics.rolloutTokens + metrics.repairTokens + metrics.searchTokens + metrics.valueTokens;
     const now = performance.now();
-    const whole = seconds.rollout + seconds.correct + seconds.update;
-    this.#begun ??= { tokens: tokens - spent, at: now - 1000 * whole };
+    const generating = seconds.rollout + seconds.correct + seconds.credit;
+    this.#begun ??= { tokens: tokens - spent, at: now - 1000 * (generating + seconds.update) };
     const pace = (tokens - this.#begun.tokens) / ((now - this.#begun.at) / 1000);
     const left = Math.max(0, this.#config.budgetTokens - tokens) / pace;
     this.#line.update(
       `train  iteration ${iteration}  ${thousands(tokens)} / ${thousands(this.#config.budgetTokens)} tokens  ` +
-        `${(spent / (seconds.rollout + seconds.correct)).toFixed(0)} tokens/s  right ${accuracy.toFixed(2)}  ` +
+        `${(spent / generating).toFixed(0)} tokens/s  right ${accuracy.toFixed(2)}  ` +
         `loss ${update.loss.toFixed(4)}  KL ${update.approxKl.toFixed(4)}  ${duration(left)} left${this.#latest}`,
     );
   }

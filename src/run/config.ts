@@ -4,6 +4,7 @@ import { closest } from "fastest-levenshtein";
 import { parse, stringify } from "yaml";
 import { z } from "zod";
 
+import { advantageNames } from "../crediting.ts";
 import { chainRepairFormats } from "../tasks/chain-arithmetic.ts";
 import { verifierNames } from "../verifiers/index.ts";
 import type { LoopConfig } from "./loop.ts";
@@ -61,14 +62,41 @@ const problemFields = {
     .describe("the answer comes after its last occurrence, such as ####; empty: the whole solution is looked at"),
 };
 
-/** How outcomes become credit. */
-export const methods = ["outcome", "positiveOnly", "iop"] as const;
+/** How outcomes become credit; all but iop are here to be compared with it. */
+export const methods = ["outcome", "positiveOnly", "iop", "monteCarlo", "tree", "process"] as const;
 
 const methodFields = {
   method: z
     .enum(methods)
     .default("iop")
-    .describe("outcome: every step alike; positiveOnly: without penalties; iop: contrast with a verified reference"),
+    .describe(
+      "iop: contrast with a verified reference; positiveOnly: without penalties or repairs; outcome: every step alike; " +
+        "monteCarlo: values of steps by continuations (VinePPO, SPO); tree: leave-one-out on sampled trees (TreeRL-like); " +
+        "process: the task's own scores of steps",
+    ),
+  advantage: z
+    .enum(advantageNames)
+    .default("grpo")
+    .describe(
+      "of a group's outcomes: less the mean over the deviation, less the mean, less the others', over the mean",
+    ),
+  contrast: z
+    .enum(["both", "positive", "negative"])
+    .default("both")
+    .describe("of iop: what successes and corrections earn, what failures pay, or both"),
+  penalty: z
+    .enum(["tokens", "step", "suffix"])
+    .default("tokens")
+    .describe("what a failure pays for: differing tokens of the first differing step, all of it, all from there on"),
+  tokenDiff: z
+    .enum(["position", "subsequence"])
+    .default("position")
+    .describe("how tokens of two steps are compared: place by place, or by their longest common subsequence"),
+  valueSamples: count().default(2).describe("monteCarlo: continuations per step boundary"),
+  valueEvery: count().default(1).describe("monteCarlo: steps between two boundaries that are measured; 1: VinePPO"),
+  branches: count(0)
+    .default(0)
+    .describe("rollouts of a group besides groupSize, from before the most surprising steps of the others; for tree"),
   repair: z.boolean().default(true).describe("iop asks the policy to repair failures, where it knows how to ask"),
   repairTemplate: z
     .string()
@@ -255,16 +283,19 @@ export function writeRun(config: RunConfig, comments: boolean): string {
   return `${lines.join("\n").trimEnd()}\n`;
 }
 
+const contrasts = { both: "contrast", positive: "positiveOnly", negative: "negativeOnly" } as const;
+
 /** What the loop is told. */
 export function loopConfigOf(config: RunConfig): LoopConfig {
   const { method, repair, search: mode, searchProbes: maxProbes, searchSamples: samples, ...others } = config;
-  const { repairsPerGroup, repairGate, replay: of, ...rest } = others;
+  const { repairsPerGroup, repairGate, replay: of, valueSamples, valueEvery: every, contrast, ...rest } = others;
   const corrects = method === "iop";
   const { replaySteps: steps, replayBatch: batch, replayLr: lr, replayCapacity: capacity } = config;
   return {
     ...rest,
-    rule: method === "iop" ? "contrast" : method,
+    rule: corrects ? contrasts[contrast] : method,
     repair: corrects && repair,
+    monteCarlo: { samples: valueSamples, every },
     ...(repairsPerGroup > 0 && { repairsPerGroup }),
     ...(repairGate === "measured" && { repairGate: {} }),
     ...(of !== "none" && { replay: { of, steps, batch, lr, capacity } }),

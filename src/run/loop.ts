@@ -110,7 +110,7 @@ export async function runLoop(
     const spent = metrics.tokens - tokens;
     ({ tokens, updates } = metrics);
     counts = added(counts, metrics);
-    seconds += metrics.seconds.rollout + metrics.seconds.correct + metrics.seconds.update;
+    seconds += Object.values(metrics.seconds).reduce((sum, phase) => sum + phase, 0);
     await events.iterated(iteration);
     // Before the next iteration would take the gap past `evaluateEvery`.
     const due = last || tokens - (curve.at(-1)?.[0] ?? 0) + spent / 2 >= config.evaluateEvery;
