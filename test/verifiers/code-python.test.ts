@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,6 +7,8 @@ import { pythonVerifier, type PythonContainment } from "../../src/verifiers/code
 import { hasPython, squares, squaresOfLines, verdictOf } from "../support/programs.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "python-test-"));
+// A program that root runs becomes nobody: permissions shall not be what stops it here.
+chmodSync(scratch, 0o777);
 afterAll(() => rmSync(scratch, { recursive: true }));
 
 /** Elsewhere there is no filter of system calls. */
