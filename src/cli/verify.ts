@@ -1,16 +1,23 @@
 /** `stepcredit verify FILE`: rewards for recorded responses, JSON Lines in and out. */
 
-import { Command, Option } from "commander";
-import { readJsonl } from "../jsonl.ts";
-import { verifierNames, verifiers, type VerifierName } from "../verifiers/index.ts";
-import type { ExtractingVerifier } from "../verifiers/verifier.ts";
+import { Command, InvalidArgumentError, Option } from "commander";
+
+import { readJsonl, type JsonlRow } from "../jsonl.ts";
+import { inOrder } from "../ordered.ts";
+import { successThreshold } from "../trajectory/verify.ts";
+import { pythonContainments, type PythonContainment } from "../verifiers/code/python.ts";
+import { expectedVerifier, isVerifierName, openVerifier, type OpenedVerifier } from "../verifiers/index.ts";
+import { UsageError } from "./errors.ts";
 import { workOnJsonl, type JsonlOptions, type Streams } from "./jsonl-command.ts";
-import { jsonOption } from "./options.ts";
+import { finiteNumber, integerFrom, jsonOption } from "./options.ts";
 import { progress } from "./output.ts";
 
 interface VerifyOptions extends JsonlOptions {
-  readonly verifier: VerifierName;
+  readonly verifier: string;
   readonly marker: string;
+  readonly seconds: number;
+  readonly concurrency: number;
+  readonly containment: PythonContainment;
 }
 
 interface VerifyReport {
@@ -23,9 +30,11 @@ interface VerifyReport {
 
 const details = `
 A line of FILE is a response and the known answer: { "id", "answer", "response" }. It gets
-  reward       1 or 0; null where it could not be judged
+  reward       1 or 0, or what a module gives; null where it could not be judged
   extracted    what was taken for the response's answer; null where there is none
   unverified   why it could not be judged, where it could not
+A verifier of a module FILE.mjs is its default export: { verify } or a function (solution, answer, finished) that gives a
+number or a promise of one. It is code that this process runs.
 Other fields are kept, "answer" and "response" are left out. A line that is no such record is reported.
 Exits 1 where no line is one.`;
 
@@ -33,8 +42,20 @@ export function verifyCommand(streams: Streams = process): Command {
   return new Command("verify")
     .description("judge recorded responses by their known answers")
     .argument("<file>", "responses as JSON Lines; - for stdin")
-    .addOption(new Option("--verifier <name>", "what is compared").choices(verifierNames).default("math"))
+    .addOption(new Option("--verifier <name>", expectedVerifier).argParser(verifierName).default("math"))
     .option("--marker <text>", "the answer comes after its last occurrence, such as ####", "")
+    .option("--seconds <number>", "for one run of a program, or one verdict of a module", seconds, 10)
+    .option(
+      "--concurrency <number>",
+      "programs, or verdicts of a module, at a time; 0: usable cores",
+      integerFrom(0),
+      0,
+    )
+    .addOption(
+      new Option("--containment <kind>", "what holds a program in Python")
+        .choices(pythonContainments)
+        .default("kernel"),
+    )
     .option("--out <file>", "write the result to a file instead of stdout")
     .addOption(jsonOption())
     .addHelpText("after", details)
@@ -47,43 +68,68 @@ export function verifyCommand(streams: Streams = process): Command {
     });
 }
 
+function verifierName(text: string): string {
+  if (isVerifierName(text)) return text;
+  throw new InvalidArgumentError(`Expected ${expectedVerifier}.`);
+}
+
+function seconds(text: string): number {
+  const value = finiteNumber(text);
+  if (value > 0 && value <= 86_400) return value;
+  throw new InvalidArgumentError("Expected a number above 0, at most a day.");
+}
+
 async function runVerify(path: string, options: VerifyOptions, streams: Streams): Promise<VerifyReport> {
   const report: VerifyReport = { responses: 0, right: 0, wrong: 0, unverified: 0, malformed: 0 };
-  const { verifier, marker } = options;
+  const { verifier: name, marker } = options;
+  const verifier = await openVerifier(name, options).catch((error: unknown) => {
+    throw new UsageError((error as Error).message, { cause: error });
+  });
   await workOnJsonl(path, options, streams, {
-    lines: (chunks) => verdicts(chunks, verifiers[verifier](marker), report, streams.stderr),
+    lines: (chunks) => verdicts(chunks, verifier, report, streams.stderr),
     summary: () => [
       `${report.responses} responses: ${report.right} right, ${report.wrong} wrong, ${report.unverified} unverified`,
     ],
-    result: () => ({ settings: { verifier, marker }, ...report }),
+    result: () => ({ settings: { verifier: name, marker }, ...report }),
   });
   return report;
 }
 
+/** Records that are read ahead: the verifier says how many of them it judges at a time. */
+const ahead = 256;
+
 /** One line in, one line out, in order, as fast as they are taken. */
 async function* verdicts(
   chunks: AsyncIterable<Uint8Array>,
-  verifier: ExtractingVerifier,
+  verifier: OpenedVerifier,
   report: VerifyReport,
   stderr: Streams["stderr"],
 ): AsyncGenerator<string> {
   const line = progress(stderr);
-  for await (const row of readJsonl(chunks)) {
-    const record = "malformed" in row ? row.malformed : recordOf(row.value);
-    if (typeof record === "string") {
+  for await (const judged of inOrder(readJsonl(chunks), ahead, (row) => judgeRow(verifier, row))) {
+    if ("malformed" in judged) {
       report.malformed++;
       line.done();
-      stderr.write(`line ${row.line}: ${record}\n`);
+      stderr.write(`line ${judged.line}: ${judged.malformed}\n`);
       continue;
     }
-    const { answer, response, ...kept } = record;
-    const verdict = judge(verifier, response, answer);
+    const { kept, verdict } = judged;
     report.responses++;
-    report[verdict.reward === null ? "unverified" : verdict.reward > 0 ? "right" : "wrong"]++;
+    report[verdict.reward === null ? "unverified" : verdict.reward > successThreshold ? "right" : "wrong"]++;
     yield `${JSON.stringify({ ...kept, ...verdict })}\n`;
     line.update(`${report.responses} responses`);
   }
   line.done();
+}
+
+type JudgedRow =
+  { readonly line: number; readonly malformed: string } | { readonly kept: object; readonly verdict: Verdict };
+
+async function judgeRow(verifier: OpenedVerifier, row: JsonlRow): Promise<JudgedRow> {
+  const record = "malformed" in row ? row.malformed : recordOf(row.value);
+  if (typeof record === "string") return { line: row.line, malformed: record };
+  const { answer, response, ...kept } = record;
+  return { kept, verdict: await judge(verifier, response, answer) };
 }
 
 interface ResponseRecord {
@@ -107,11 +153,14 @@ interface Verdict {
   readonly unverified?: string;
 }
 
-/** A verifier that throws gives no reward. */
-function judge(verifier: ExtractingVerifier, response: string, answer: unknown): Verdict {
-  const extracted = verifier.extract(response) ?? null;
+/** A verifier that throws, rejects or gives no finite number gives no reward. */
+async function judge(verifier: OpenedVerifier, response: string, answer: unknown): Promise<Verdict> {
+  let extracted: string | null = null;
   try {
-    return { reward: verifier.verify(response, answer, true), extracted };
+    extracted = verifier.extract?.(response) ?? null;
+    const reward = await verifier.verify(response, answer, true);
+    if (Number.isFinite(reward)) return { reward, extracted };
+    return { reward: null, extracted, unverified: `verify: expected a finite number, received ${String(reward)}` };
   } catch (error) {
     return { reward: null, extracted, unverified: error instanceof Error ? error.message : String(error) };
   }

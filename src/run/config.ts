@@ -6,7 +6,8 @@ import { z } from "zod";
 
 import { advantageNames } from "../crediting.ts";
 import { chainRepairFormats } from "../tasks/chain-arithmetic.ts";
-import { verifierNames } from "../verifiers/index.ts";
+import { pythonContainments } from "../verifiers/code/python.ts";
+import { expectedVerifier, isVerifierName } from "../verifiers/index.ts";
 import type { LoopConfig } from "./loop.ts";
 import { repairData } from "./warm-start.ts";
 
@@ -51,11 +52,24 @@ const problemFields = {
     .default("newline")
     .describe("where steps end: newline, sentences, tokens:N (every N tokens), delimiter:TEXT (after this token)"),
   verifier: z
-    .enum(verifierNames)
+    .string()
+    .refine(isVerifierName, { error: `expected ${expectedVerifier}` })
     .default("number")
     .describe(
-      "compared with the answer: the text (exact), the last number (number), an expression (math), a letter (choice)",
+      "what a solution is judged by: its text (exact), last number (number), expression (math), letter (choice), " +
+        "expression of given numbers (countdown), its program on tests (python, javascript), or a module ./FILE.mjs",
     ),
+  verifierSeconds: positive()
+    .max(86_400)
+    .default(10)
+    .describe("for one run of a program, which is wrong after that, or one verdict of a module, which is none"),
+  verifierConcurrency: count(0)
+    .default(0)
+    .describe("programs that run, or verdicts of a module, at a time; 0: as many as there are usable cores"),
+  pythonContainment: z
+    .enum(pythonContainments)
+    .default("kernel")
+    .describe("kernel: programs without the kernel's filter get no verdict; audit: a weaker hook, for other systems"),
   answerMarker: z
     .string()
     .default("")

@@ -36,6 +36,9 @@ function parseProblem(value: unknown, line: number, where: string): TextProblem 
   };
   if (typeof id !== "string" && typeof id !== "number") return refuse("id", "a text or a number", id);
   if (typeof prompt !== "string" || prompt === "") return refuse("prompt", "a text", prompt);
-  if (typeof answer !== "string" && typeof answer !== "number") return refuse("answer", "a text or a number", answer);
+  const isRecord = typeof answer === "object" && answer !== null && !Array.isArray(answer);
+  if (typeof answer !== "string" && typeof answer !== "number" && !isRecord) {
+    return refuse("answer", "a text, a number or a record", answer);
+  }
   return { id: String(id), prompt, answer };
 }

@@ -29,6 +29,7 @@ const changeable: readonly (keyof RunConfig)[] = [
   "runs",
   "name",
   "threads",
+  "verifierConcurrency",
   "recompute",
   "checkpointEvery",
   "keepCheckpoints",

@@ -18,7 +18,7 @@ import {
   type Problem,
   type Segmenter,
 } from "../trajectory/index.ts";
-import { verifiers } from "../verifiers/index.ts";
+import { openVerifier, type OpenedVerifier } from "../verifiers/index.ts";
 import { ConfigError, type RunConfig } from "./config.ts";
 import { readProblems } from "./problem-file.ts";
 import { freshPolicy } from "./warm-start.ts";
@@ -82,6 +82,7 @@ async function setUpProblems(
       `tokenizer: expected at most the policy's ${policy.vocabulary} tokens, received ${tokenizer.vocabulary}`,
     );
   }
+  const verifier = await verifierOf(config);
   const { maxPositions } = policy.config;
   const prompt = promptEncoder(config, tokenizer);
   const promptRoom = maxPositions - config.maxTokens;
@@ -125,13 +126,22 @@ async function setUpProblems(
         return asked.length <= promptRoom ? asked : null;
       },
     }),
-    verifier: verifiers[config.verifier](config.answerMarker),
+    verifier,
     segment: segmenterOf(config.steps, tokenizer),
     maxTokens: config.maxTokens,
     stop: end === undefined ? stop : [...stop, end],
     seed: deriveSeed(config.seed, "problems"),
   });
   return { policy, task, heldOut: heldOut.map((problem) => task.encode(problem)), demonstrator: undefined, leftOut };
+}
+
+async function verifierOf(config: RunConfig): Promise<OpenedVerifier> {
+  const { verifier, answerMarker: marker, verifierSeconds: seconds, verifierConcurrency: concurrency } = config;
+  try {
+    return await openVerifier(verifier, { marker, seconds, concurrency, containment: config.pythonContainment });
+  } catch (error) {
+    throw new ConfigError(`verifier: ${(error as Error).message}`, { cause: error });
+  }
 }
 
 /** What symbol tokenizers end a text with. */

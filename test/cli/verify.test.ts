@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command, CommanderError } from "commander";
@@ -77,6 +77,49 @@ describe("stepcredit verify", () => {
       unverified: 0,
       malformed: 0,
     });
+  });
+
+  it("asks a module of the user's own, and keeps the order of the lines", async () => {
+    const module = join(scratch, "slow.mjs");
+    // The first answer comes last.
+    const source = `export default async (solution, answer) => {
+      await new Promise((resolve) => setTimeout(resolve, solution === "first" ? 200 : 0));
+      if (solution === "bad") throw new Error("no idea");
+      return solution === "odd" ? "1" : answer;
+    };`;
+    writeFileSync(module, source);
+    const answers = ["first", "bad", "odd", "last"].map((response, i) => ({ id: i, answer: i / 4, response }));
+    const { code, stdout, stderr } = await verify(["-", "--verifier", module, "--concurrency", "4"], lines(...answers));
+    expect(code).toBe(0);
+    expect(stdout.values).toEqual([
+      { id: 0, reward: 0, extracted: null },
+      { id: 1, reward: null, extracted: null, unverified: "no idea" },
+      { id: 2, reward: null, extracted: null, unverified: "verify: expected a finite number, received 1" },
+      { id: 3, reward: 0.75, extracted: null },
+    ]);
+    expect(stderr).toContain("4 responses: 1 right, 1 wrong, 2 unverified");
+  });
+
+  it("gives no reward where a module takes too long", async () => {
+    const module = join(scratch, "never.mjs");
+    writeFileSync(module, "export default { verify: () => new Promise(() => {}) };");
+    const { stdout } = await verify(
+      ["-", "--verifier", module, "--seconds", "0.05"],
+      lines({ answer: 1, response: "1" }),
+    );
+    expect(stdout.values).toEqual([
+      { reward: null, extracted: null, unverified: "verify: expected a verdict within 0.05 s" },
+    ]);
+  });
+
+  it("names a module that is none, and the verifiers where a name is unknown", async () => {
+    const nowhere = await verify(["-", "--verifier", join(scratch, "nowhere.mjs")]);
+    expect(nowhere.code).toBe(2);
+    expect(nowhere.stderr).toMatch(/nowhere\.mjs: expected a module .* found no such file/);
+    expect((await verify(["-", "--verifier", "maths"])).stderr).toMatch(
+      /Expected one of exact, .*javascript, or a module/,
+    );
+    expect((await verify(["-", "--seconds", "0"])).code).toBe(2);
   });
 
   it("exits 1 where no line is a response, 2 for an unknown verifier or a file that is not there", async () => {

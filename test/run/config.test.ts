@@ -37,6 +37,13 @@ describe("a configuration", () => {
     [{ ...least, lr: 0 }, /^here: lr: /],
     [{ ...least, beta1: 1 }, /^here: beta1: /],
     [{ ...least, method: "grpo" }, /^here: method: .*received "grpo"$/],
+    [
+      { ...least, verifier: "maths" },
+      /^here: verifier: expected one of exact, .*, or a module's path .*received "maths"$/,
+    ],
+    [{ ...least, verifier: "" }, /^here: verifier: expected one of exact/],
+    [{ ...least, verifierSeconds: 0 }, /^here: verifierSeconds: /],
+    [{ ...least, pythonContainment: "none" }, /^here: pythonContainment: /],
     [{ ...least, stop: ["a", 1] }, /^here: stop\.1: /],
     [{ ...least, stop: "a" }, /^here: stop: /],
     [{ ...least, heads: 3 }, "here: hidden: expected a multiple of twice the 3 heads, received 64"],
@@ -53,6 +60,12 @@ describe("a configuration", () => {
     ["policy", 'here: expected a record of fields, received "policy"'],
   ])("refuses %j", (settings, message) => {
     expect(refusal(settings)).toMatch(message);
+  });
+
+  it("names a verifier or the file of one", () => {
+    for (const verifier of ["countdown", "python", "./mine.mjs", "/x/mine", "mine.ts", "C:\\mine"]) {
+      expect(resolved({ verifier }).verifier).toBe(verifier);
+    }
   });
 
   it("is written as YAML that reads as the same", () => {

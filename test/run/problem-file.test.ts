@@ -16,10 +16,13 @@ function written(text: string): string {
 
 describe("a file of problems", () => {
   it("is read line by line; a problem without an id is named by its line", async () => {
-    const path = written('{"id":"a","prompt":"1+1=","answer":2,"level":1}\n\n{"prompt":"x","answer":"y"}\n');
+    const path = written(
+      '{"id":"a","prompt":"1+1=","answer":2,"level":1}\n\n{"prompt":"x","answer":"y"}\n{"id":"c","prompt":"x","answer":{"calls":[]}}',
+    );
     expect(await readProblems(path)).toEqual([
       { id: "a", prompt: "1+1=", answer: 2 },
       { id: "3", prompt: "x", answer: "y" },
+      { id: "c", prompt: "x", answer: { calls: [] } },
     ]);
   });
 
@@ -28,8 +31,8 @@ describe("a file of problems", () => {
     ["7", /line 1: expected a record, received 7/],
     ['{"answer":1}', /line 1: prompt: expected a text, received undefined/],
     ['{"prompt":"","answer":1}', /line 1: prompt: expected a text, received ""/],
-    ['{"prompt":"x"}', /line 1: answer: expected a text or a number, received undefined/],
-    ['{"prompt":"x","answer":[1]}', /line 1: answer: expected a text or a number, received \[1\]/],
+    ['{"prompt":"x"}', /line 1: answer: expected a text, a number or a record, received undefined/],
+    ['{"prompt":"x","answer":[1]}', /line 1: answer: expected a text, a number or a record, received \[1\]/],
     ['{"id":{},"prompt":"x","answer":1}', /line 1: id: expected a text or a number, received {}/],
     ["\n", /problems\.jsonl: expected problems, found none/],
   ])("that holds %j is refused", async (text, message) => {

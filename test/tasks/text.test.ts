@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { textTask, type TextProblem } from "../../src/tasks/text.ts";
 import { characterTokenizer } from "../../src/tokenizers/symbols.ts";
 import { fixedTokens } from "../../src/trajectory/index.ts";
+import { judge } from "../../src/trajectory/verify.ts";
 import { numberVerifier } from "../../src/verifiers/number.ts";
 
 const tokenizer = characterTokenizer("0123456789+=!", ["<end>"]);
@@ -59,6 +60,17 @@ describe("a task of problems in words", () => {
     expect(ended.verify(problem, [...tokenizer.encode("5"), end])).toBe(1);
     expect(ended.verify(problem, tokenizer.encode("5"))).toBe(0);
     expect(ended.verify(problem, [])).toBe(0);
+  });
+
+  it("waits for its verifier's verdict, and a rejection is none", async () => {
+    const verifier = {
+      verify: async (solution: string) => (solution === "9" ? Promise.reject(new Error("away")) : Number(solution)),
+    };
+    const waiting = textTask({ ...options, verifier });
+    const problem = waiting.encode(problems[0]);
+    const judged = (text: string) => judge(waiting.verify, problem, tokenizer.encode(text));
+    expect(await judged("3")).toEqual({ outcome: 3 });
+    expect(await judged("9")).toEqual({ outcome: NaN, reason: "away" });
   });
 
   it("asks for a repair as it is told, and only of its own problems", () => {
