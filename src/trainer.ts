@@ -1,20 +1,19 @@
 /** The training loop: problems to trees, outcomes to credit, credit to a better policy. */
 
+import { Curriculum, type CurriculumConfig, type CurriculumState } from "./curriculum.ts";
+import { gather } from "./gather.ts";
 import { AdamW, type AdamWState } from "./optimizer.ts";
 import type { Policy } from "./policy.ts";
 import { deriveSeed, Random } from "./random.ts";
 import type { Task } from "./tasks/task.ts";
 import {
   completionOf,
-  correct,
   grpo,
   identify,
   isRollout,
   path,
-  rollout,
   succeeded,
   supervise,
-  verify,
   type CorrectReport,
   type CreditRule,
   type SearchConfig,
@@ -38,6 +37,13 @@ export interface TrainConfig {
   readonly repair: boolean;
   /** sample continuations where no reference was found otherwise; default no */
   readonly search?: SearchConfig;
+  /** draw problems of a list by their measured success rate; default: as the task gives them */
+  readonly curriculum?: CurriculumConfig;
+  /**
+   * How often, at most, groups whose outcomes are all alike and that have no correction are replaced by groups of other
+   * problems; default 0. Their tokens count, and no more are drawn than the budget pays for.
+   */
+  readonly resampleRounds?: number;
   readonly lr: number;
   readonly beta1: number;
   readonly beta2: number;
@@ -74,10 +80,14 @@ export interface IterationMetrics {
   readonly searchTokens: number;
   /** steps of the optimizer since training began */
   readonly updates: number;
-  /** share of rollouts that succeeded */
+  /** share of rollouts that succeeded, of replaced groups too */
   readonly accuracy: number;
-  /** share of groups without a success */
+  /** share of groups without a success, replaced ones among them */
   readonly groupsWithoutSuccess: number;
+  /** share of groups in which every rollout succeeded, replaced ones among them */
+  readonly groupsWithoutFailure: number;
+  /** groups that others took the place of because all of their outcomes were alike */
+  readonly resampled: number;
   readonly identify: IdentifyMetrics;
   readonly correct: CorrectReport;
   /** share of the negative credit that lies on true first errors; undefined where the task cannot tell or there is none */
@@ -100,6 +110,8 @@ export interface TrainState {
   readonly shuffle: number;
   /** requests that the sampler has answered */
   readonly answered: number;
+  /** where there is a curriculum */
+  readonly curriculum?: CurriculumState;
   readonly optimizer: AdamWState;
 }
 
@@ -134,7 +146,13 @@ export async function* train(
   });
   const optimizer = new AdamW(config);
   if (from !== undefined) optimizer.restore(from.optimizer);
+  const curriculum = config.curriculum && new Curriculum(task, config.curriculum, from?.curriculum);
   const { repair, ...shape } = task;
+  const correction = {
+    ...shape,
+    ...(config.repair && repair !== undefined && { repair }),
+    ...(config.search !== undefined && { search: config.search }),
+  };
   const rules = { rule: config.rule, advantage: (outcomes: Float64Array) => grpo({ outcomes, eps: 1e-4 }) };
   const clock = stopwatch();
   let { tokens, drawn } = from ?? { tokens: 0, drawn: 0 };
@@ -148,35 +166,37 @@ export async function* train(
 
   for (let iteration = (from?.iteration ?? 0) + 1; problemsFor(iteration) > 0; iteration++) {
     clock.start();
-    const { trees, tokens: rolloutTokens } = await rollout(
-      Array.from({ length: problemsFor(iteration) }, () => task.problem(problems.next, drawn++)),
-      sampler,
-      { groupSize: config.groupSize, ...shape },
-    );
-    await verify(trees, task.verify);
-    clock.lap("rollout");
-    const corrected = await correct(trees, sampler, task.verify, {
-      ...shape,
-      ...(config.repair && repair !== undefined && { repair }),
-      ...(config.search !== undefined && { search: config.search }),
+    const { trees, replaced, rolloutTokens, correct } = await gather(task, sampler, {
+      problems: problemsFor(iteration),
+      groupSize: config.groupSize,
+      correct: correction,
+      rounds: config.resampleRounds ?? 0,
+      affordable: (spent) => Math.floor((config.budgetTokens - tokens - spent) / perProblem),
+      draw: () => {
+        const index = drawn++;
+        return curriculum?.draw(problems.next) ?? task.problem(problems.next, index);
+      },
+      ...(curriculum !== undefined && { measured: (measured: readonly Tree[]) => curriculum.measure(measured) }),
+      lap: clock.lap,
     });
-    clock.lap("correct");
+    curriculum?.next();
     const supervisions = trees.map((tree) => supervise(tree, rules));
     const updated = update(policy, optimizer, trees, supervisions, config, shuffle.next);
     clock.lap("update");
 
-    const spent = rolloutTokens + corrected.repair.tokens + corrected.search.tokens;
-    tokens += spent;
+    tokens += rolloutTokens + correct.repair.tokens + correct.search.tokens;
+    const sampled = [...trees, ...replaced];
     const metrics = {
       iteration,
       tokens,
       rolloutTokens,
-      repairTokens: corrected.repair.tokens,
-      searchTokens: corrected.search.tokens,
+      repairTokens: correct.repair.tokens,
+      searchTokens: correct.search.tokens,
       updates: optimizer.steps,
-      ...outcomes(trees),
-      identify: identification(task, trees),
-      correct: corrected,
+      ...outcomes(sampled),
+      resampled: replaced.length,
+      identify: identification(task, sampled),
+      correct,
       creditOnFirstErrors: creditOnFirstErrors(task, trees, supervisions),
       update: updated,
       seconds: clock.read(),
@@ -188,6 +208,7 @@ export async function* train(
       problems: problems.state,
       shuffle: shuffle.state,
       answered: sampler.answered,
+      ...(curriculum !== undefined && { curriculum: curriculum.state }),
       optimizer: optimizer.state,
     });
     yield { metrics, trees, supervisions, last: problemsFor(iteration + 1) === 0, state };
@@ -218,25 +239,33 @@ function stopwatch() {
     },
     lap(phase: keyof typeof seconds) {
       const now = performance.now();
-      seconds[phase] = (now - last) / 1000;
+      seconds[phase] += (now - last) / 1000;
       last = now;
     },
     read: () => ({ ...seconds }),
   };
 }
 
-function outcomes(trees: readonly Tree[]): { accuracy: number; groupsWithoutSuccess: number } {
+function outcomes(
+  trees: readonly Tree[],
+): Pick<IterationMetrics, "accuracy" | "groupsWithoutSuccess" | "groupsWithoutFailure"> {
   let rollouts = 0;
   let successes = 0;
-  let without = 0;
+  let allWrong = 0;
+  let allRight = 0;
   for (const tree of trees) {
     const members = tree.leaves.filter(isRollout);
     const succeededHere = members.filter((leaf) => succeeded(leaf)).length;
     rollouts += members.length;
     successes += succeededHere;
-    if (succeededHere === 0) without++;
+    if (succeededHere === 0) allWrong++;
+    if (succeededHere === members.length) allRight++;
   }
-  return { accuracy: successes / rollouts, groupsWithoutSuccess: without / trees.length };
+  return {
+    accuracy: successes / rollouts,
+    groupsWithoutSuccess: allWrong / trees.length,
+    groupsWithoutFailure: allRight / trees.length,
+  };
 }
 
 /** What `identify` finds in trees, held against the truth where the task knows it. */
