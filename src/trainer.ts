@@ -1,8 +1,9 @@
 /** The training loop: problems to trees, outcomes to credit, credit to a better policy. */
 
-import { branch } from "./baselines/tree-search.ts";
 import { packSequences } from "./batch.ts";
 import { creditTrees, monteCarloDefaults, type CreditConfig } from "./crediting.ts";
+import { Curriculum, type CurriculumConfig, type CurriculumState } from "./curriculum.ts";
+import { gather } from "./gather.ts";
 import type { Floats } from "./ops/ops.ts";
 import { AdamW, type AdamWState } from "./optimizer.ts";
 import type { Policy } from "./policy.ts";
@@ -11,24 +12,20 @@ import { noReplay, Replay, type ReplayConfig, type ReplayMetrics, type ReplayPro
 import type { Task } from "./tasks/task.ts";
 import {
   completionOf,
-  correct,
   identify,
   isRollout,
   measuredGate,
   openGate,
   path,
   plausibleRepairs,
-  rollout,
   succeeded,
-  verify,
+  type CorrectConfig,
   type CorrectReport,
   type GateState,
   type MeasuredGateOptions,
-  type Problem,
   type RepairExperience,
   type RepairFilter,
   type RepairReport,
-  type Sampler,
   type SearchConfig,
   type Supervision,
   type Tree,
@@ -62,6 +59,13 @@ export interface TrainConfig extends CreditConfig {
   readonly replay?: ReplayConfig;
   /** sample continuations where no reference was found otherwise; default no */
   readonly search?: SearchConfig;
+  /** draw problems of a list by their measured success rate; default: as the task gives them */
+  readonly curriculum?: CurriculumConfig;
+  /**
+   * How often, at most, groups whose outcomes are all alike and that have no correction are replaced by groups of other
+   * problems; default 0. Their tokens count, and no more are drawn than the budget pays for.
+   */
+  readonly resampleRounds?: number;
   readonly lr: number;
   readonly beta1: number;
   readonly beta2: number;
@@ -102,10 +106,14 @@ export interface IterationMetrics {
   readonly valueTokens: number;
   /** steps of the optimizers since training began, supervised ones included */
   readonly updates: number;
-  /** share of rollouts that succeeded */
+  /** share of rollouts that succeeded, of replaced groups too */
   readonly accuracy: number;
-  /** share of groups without a success */
+  /** share of groups without a success, replaced ones among them */
   readonly groupsWithoutSuccess: number;
+  /** share of groups in which every rollout succeeded, replaced ones among them */
+  readonly groupsWithoutFailure: number;
+  /** groups that others took the place of because all of their outcomes were alike */
+  readonly resampled: number;
   readonly identify: IdentifyMetrics;
   readonly correct: CorrectReport;
   /** share of the negative credit that lies on true first errors; undefined where the task cannot tell or there is none */
@@ -134,6 +142,8 @@ export interface TrainState {
   readonly shuffle: number;
   /** requests that the sampler has answered */
   readonly answered: number;
+  /** where there is a curriculum */
+  readonly curriculum?: CurriculumState;
   readonly optimizer: AdamWState;
   readonly gate: GateState;
   /** where the configuration has one */
@@ -171,12 +181,25 @@ export async function* train(
   });
   const optimizer = new AdamW(config);
   if (from !== undefined) optimizer.restore(from.optimizer);
+  const curriculum = config.curriculum && new Curriculum(task, config.curriculum, from?.curriculum);
   const { repair: asks, ...shape } = task;
   const repair = config.repair ? asks : undefined;
   const gate = config.repairGate === undefined ? openGate(from?.gate) : measuredGate(config.repairGate, from?.gate);
   const replay =
     config.replay && new Replay({ ...config, ...config.replay }, asks, deriveSeed(config.seed, "replay"), from?.replay);
   const filter = plausibility(policy, config);
+  const correction = (): CorrectConfig => ({
+    ...shape,
+    ...(repair && {
+      repair: {
+        ...repair,
+        most: gate.allowance(),
+        ...(config.repairsPerGroup !== undefined && { maxLeaves: config.repairsPerGroup }),
+        ...(filter && { filter }),
+      },
+    }),
+    ...(config.search !== undefined && { search: config.search }),
+  });
   const clock = stopwatch();
   let { tokens, drawn } = from ?? { tokens: 0, drawn: 0 };
   const perProblem = mostTokens(task, config);
@@ -189,47 +212,43 @@ export async function* train(
 
   for (let iteration = (from?.iteration ?? 0) + 1; problemsFor(iteration) > 0; iteration++) {
     clock.start();
-    const { trees, tokens: rolloutTokens } = await grow(
-      Array.from({ length: problemsFor(iteration) }, () => task.problem(problems.next, drawn++)),
-      sampler,
-      task,
-      config,
-    );
-    clock.lap("rollout");
-    const corrected = await correct(trees, sampler, task.verify, {
-      ...shape,
-      ...(repair && {
-        repair: {
-          ...repair,
-          most: gate.allowance(),
-          ...(config.repairsPerGroup !== undefined && { maxLeaves: config.repairsPerGroup }),
-          ...(filter && { filter }),
-        },
-      }),
-      ...(config.search !== undefined && { search: config.search }),
+    const { trees, replaced, rolloutTokens, correct } = await gather(task, sampler, {
+      problems: problemsFor(iteration),
+      groupSize: config.groupSize,
+      branches: config.branches ?? 0,
+      correct: correction,
+      rounds: config.resampleRounds ?? 0,
+      affordable: (spent) => Math.floor((config.budgetTokens - tokens - spent) / perProblem),
+      draw: () => {
+        const index = drawn++;
+        return curriculum?.draw(problems.next) ?? task.problem(problems.next, index);
+      },
+      ...(curriculum !== undefined && { measured: (measured: readonly Tree[]) => curriculum.measure(measured) }),
+      lap: clock.lap,
     });
-    clock.lap("correct");
+    curriculum?.next();
     const { supervisions, tokens: valueTokens } = await creditTrees(trees, sampler, task, config);
     clock.lap("credit");
     const updated = update(policy, optimizer, trees, supervisions, config, shuffle.next);
     const replayed = replay?.train(policy, trees) ?? noReplay;
     clock.lap("update");
-    gate.observe(repairExperience(trees, corrected.repair, config.groupSize, rolloutTokens));
+    gate.observe(repairExperience([...trees, ...replaced], correct.repair, config.groupSize, rolloutTokens));
 
-    const spent = rolloutTokens + corrected.repair.tokens + corrected.search.tokens + valueTokens;
-    tokens += spent;
+    tokens += rolloutTokens + correct.repair.tokens + correct.search.tokens + valueTokens;
+    const sampled = [...trees, ...replaced];
     const metrics = {
       iteration,
       problems: trees.length,
       tokens,
       rolloutTokens,
-      repairTokens: corrected.repair.tokens,
-      searchTokens: corrected.search.tokens,
+      repairTokens: correct.repair.tokens,
+      searchTokens: correct.search.tokens,
       valueTokens,
       updates: optimizer.steps + (replay?.steps ?? 0),
-      ...outcomes(trees),
-      identify: identification(task, trees),
-      correct: corrected,
+      ...outcomes(sampled),
+      resampled: replaced.length,
+      identify: identification(task, sampled),
+      correct,
       creditOnFirstErrors: creditOnFirstErrors(task, trees, supervisions),
       update: updated,
       replay: replayed,
@@ -242,6 +261,7 @@ export async function* train(
       problems: problems.state,
       shuffle: shuffle.state,
       answered: sampler.answered,
+      ...(curriculum !== undefined && { curriculum: curriculum.state }),
       optimizer: optimizer.state,
       gate: gate.state,
       ...(replay && { replay: replay.state }),
@@ -269,19 +289,6 @@ function mostTokens(task: Task, config: TrainConfig): number {
     perRollout += (monteCarlo.samples * maxTokens * (maxTokens - 1)) / (2 * monteCarlo.every);
   }
   return (groupSize + branches) * perRollout;
-}
-
-/** Verified groups: rollouts from the prompt, and where the configuration says so branches of them. */
-async function grow(
-  problems: readonly Problem[],
-  sampler: Sampler,
-  task: Task,
-  { groupSize, branches = 0 }: TrainConfig,
-): Promise<{ readonly trees: readonly Tree[]; readonly tokens: number }> {
-  const { trees, tokens, surprises } = await rollout(problems, sampler, { groupSize, ...task });
-  const branched = branches === 0 ? 0 : await branch(trees, surprises, sampler, { ...task, branches });
-  await verify(trees, task.verify);
-  return { trees, tokens: tokens + branched };
 }
 
 /** Positions of the sequences that are measured at a time. */
@@ -342,25 +349,33 @@ function stopwatch() {
     },
     lap(phase: keyof typeof seconds) {
       const now = performance.now();
-      seconds[phase] = (now - last) / 1000;
+      seconds[phase] += (now - last) / 1000;
       last = now;
     },
     read: () => ({ ...seconds }),
   };
 }
 
-function outcomes(trees: readonly Tree[]): { accuracy: number; groupsWithoutSuccess: number } {
+function outcomes(
+  trees: readonly Tree[],
+): Pick<IterationMetrics, "accuracy" | "groupsWithoutSuccess" | "groupsWithoutFailure"> {
   let rollouts = 0;
   let successes = 0;
-  let without = 0;
+  let allWrong = 0;
+  let allRight = 0;
   for (const tree of trees) {
     const members = tree.leaves.filter(isRollout);
     const succeededHere = members.filter((leaf) => succeeded(leaf)).length;
     rollouts += members.length;
     successes += succeededHere;
-    if (succeededHere === 0) without++;
+    if (succeededHere === 0) allWrong++;
+    if (succeededHere === members.length) allRight++;
   }
-  return { accuracy: successes / rollouts, groupsWithoutSuccess: without / trees.length };
+  return {
+    accuracy: successes / rollouts,
+    groupsWithoutSuccess: allWrong / trees.length,
+    groupsWithoutFailure: allRight / trees.length,
+  };
 }
 
 /** What `identify` finds in trees, held against the truth where the task knows it. */

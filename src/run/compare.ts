@@ -4,7 +4,6 @@ import type { TransformerPolicy } from "../policies/transformer.ts";
 import { loopConfigOf, type RunConfig } from "./config.ts";
 import { runLoop, type CurvePoint, type LoopResult, type RunCounts } from "./loop.ts";
 import { setUp, type Setup } from "./setup.ts";
-import { warmStart, warmStartOf } from "./warm-start.ts";
 
 /** A configuration under a name; its seed is that of the comparison. */
 export interface Variant {
@@ -67,6 +66,12 @@ export async function compare(
 /** What two configurations begin with alike. */
 const startFields = [
   "task",
+  "level",
+  "steps",
+  "template",
+  "tokenizer",
+  "symbols",
+  "maxTokens",
   "repairFormat",
   "layers",
   "hidden",
@@ -75,21 +80,22 @@ const startFields = [
   "dtype",
   "warmStartSteps",
   "warmStartRepairs",
+  "warmStartNoise",
   "warmStartSeed",
 ] as const satisfies readonly (keyof RunConfig)[];
 
 async function startOf(
-  { policy, demonstrator }: Setup,
+  { policy, warmStart }: Setup,
   config: RunConfig,
   taught: Map<string, TransformerPolicy>,
   onStep: (step: number, steps: number, loss: number) => void | Promise<void>,
 ): Promise<TransformerPolicy> {
-  if (demonstrator === undefined || config.warmStartSteps === 0) return policy;
+  const { warmStartSteps: steps } = config;
+  if (warmStart === undefined || steps === 0) return policy;
   const key = JSON.stringify(startFields.map((field) => config[field]));
   let start = taught.get(key);
   if (start === undefined) {
-    const settings = warmStartOf(config);
-    await warmStart(policy, demonstrator, settings, (step, loss) => onStep(step, settings.steps, loss));
+    await warmStart((step, loss) => onStep(step, steps, loss));
     taught.set(key, (start = policy));
   }
   return start.clone();

@@ -6,6 +6,8 @@ import { z } from "zod";
 
 import { advantageNames } from "../crediting.ts";
 import { chainRepairFormats } from "../tasks/chain-arithmetic.ts";
+import { proceduralTaskNames, proceduralTasks } from "../tasks/procedural/index.ts";
+import type { ProceduralTask } from "../tasks/procedural/procedural-task.ts";
 import { pythonContainments } from "../verifiers/code/python.ts";
 import { expectedVerifier, isVerifierName } from "../verifiers/index.ts";
 import type { LoopConfig } from "./loop.ts";
@@ -21,7 +23,9 @@ const policyFields = {
     .string()
     .min(1)
     .default("auto")
-    .describe("auto: that of the policy's directory; characters or words: made of symbols; or a directory"),
+    .describe(
+      "auto: that of the policy's directory, of a fresh policy the characters of a procedural task; characters or words: made of symbols; or a directory",
+    ),
   symbols: z
     .string()
     .default("0123456789+-*/=()., \n")
@@ -35,14 +39,40 @@ const policyFields = {
 
 const problemFields = {
   task: z
-    .enum(["problems", "chain-arithmetic"])
+    .enum(["problems", "chain-arithmetic", ...proceduralTaskNames])
     .default("problems")
-    .describe("problems: from a file; chain-arithmetic: made by a program"),
+    .describe(
+      `problems: from a file; made by a program: chain-arithmetic (in tokens), ${proceduralTaskNames.join(", ")} (in text)`,
+    ),
+  level: count().default(1).describe("difficulty of a procedural task in text, 1 and up"),
   problems: z.string().default("").describe("JSON Lines, one problem each: { id, prompt, answer }"),
+  promptField: fieldName("prompt").describe("of problems, in problems and heldOut; a.b is the field b of the field a"),
+  answerField: fieldName("answer").describe("of their known answers: texts or numbers"),
+  idField: fieldName("id").describe("of their ids; only id may be missing: the line's number takes its place"),
+  maxProblems: count(0)
+    .default(0)
+    .describe(
+      "problems that are kept, a sample by a hash of their ids; of a procedural task, as many are made once; 0: all, without end",
+    ),
   heldOut: z
     .string()
     .default("")
-    .describe("problems for evaluation; empty: the last evaluationProblems of problems, which are then not trained on"),
+    .describe(
+      "problems for evaluation; empty: those that split leaves, or the last evaluationProblems of problems; none is trained on",
+    ),
+  split: z
+    .number()
+    .gt(0)
+    .max(1)
+    .default(1)
+    .describe(
+      "share of problems to train on, by a hash of their ids, so that none changes sides when the file grows; 1: no such split",
+    ),
+  splitSeed: seed().default(0).describe("of split and of maxProblems: the same for runs that are compared"),
+  shuffle: z
+    .boolean()
+    .default(true)
+    .describe("problems come in another order in every pass; false: in that of the file"),
   template: z.string().default("{prompt}").describe("the text that the policy continues, with {prompt} in it"),
   chat: z.boolean().default(false).describe("put that text into the tokenizer's chat template as the user's message"),
   stop: z.array(z.string().min(1)).default([]).describe("tokens that end a solution, besides the policy's end tokens"),
@@ -156,6 +186,20 @@ const optimizationFields = {
   budgetTokens: count().default(240_000).describe("generated tokens: rollouts, repairs and continuations all count"),
   problemsPerIteration: count().default(32).describe("P, each with its own group of rollouts"),
   groupSize: count(2).default(8).describe("rollouts per problem, G"),
+  resample: z
+    .boolean()
+    .default(false)
+    .describe(
+      "groups with outcomes all alike and no correction make way for groups of other problems; their tokens count",
+    ),
+  resampleRounds: count().default(3).describe("how often in an iteration, at most, where resample is true"),
+  curriculum: z
+    .boolean()
+    .default(false)
+    .describe(
+      "problems never tried first, then by chance, the likelier the closer their success rate to curriculumTarget",
+    ),
+  curriculumTarget: z.number().gt(0).lt(1).default(0.5).describe("success rate of the problems wanted most"),
   temperature: positive().default(1).describe("of the rollouts"),
   epochs: count().default(2).describe("passes over the rollouts of an iteration"),
   rowsPerBatch: count().default(128).describe("rollouts with credit per step of the optimizer, about"),
@@ -178,17 +222,27 @@ const optimizationFields = {
   beta1: decay().default(0.9).describe("decay of the first moment"),
   beta2: decay().default(0.99).describe("decay of the second moment"),
   maxGradNorm: positive().default(1).describe("a longer gradient is scaled down to this norm"),
-  warmStartSteps: count(0).default(1200).describe("supervised steps of a fresh policy on chain-arithmetic"),
+  warmStartSteps: count(0)
+    .default(1200)
+    .describe("supervised steps of a fresh policy on demonstrations, where a program makes the problems"),
+  warmStartNoise: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0.3)
+    .describe(
+      "probability of a slip wherever a demonstration of a procedural task can have one; chain-arithmetic has its own",
+    ),
   warmStartRepairs: z
     .enum(repairData)
     .default("verified")
     .describe(
-      "what teaches repairs in it: verified, pairs of a failure and a success, which takes the answers; hindsight, any two " +
-        "attempts, the end of one as its hint; none",
+      "what teaches repairs in that of chain-arithmetic: verified, pairs of a failure and a success, which takes the " +
+        "answers; hindsight, any two attempts, the end of one as its hint; none",
     ),
   warmStartSeed: seed()
     .default(7)
-    .describe("of that start, its demonstrations, and chain-arithmetic's held-out problems"),
+    .describe("of that start, its demonstrations, and the held-out problems that a program makes"),
 };
 
 const recordFields = {
@@ -202,6 +256,10 @@ const recordFields = {
   device: z.enum(["cpu", "cuda"]).default("cpu").describe("where the ops run"),
   threads: count(0).max(256).default(0).describe("of the CPU's ops; 0: the usable cores"),
 };
+
+function fieldName(standard: string) {
+  return z.string().min(1).default(standard);
+}
 
 function seed() {
   return count(0).max(2 ** 32 - 1);
@@ -264,11 +322,23 @@ function checkTogether(config: RunConfig, where: string): void {
   require(hidden % (2 * heads) === 0, "hidden", `a multiple of twice the ${heads} heads`);
   require(stepsPattern.test(config.steps), "steps", "newline, sentences, tokens:N or delimiter:TEXT");
   require(task !== "problems" || config.problems !== "", "problems", "a file, as task is problems");
+  const procedural = proceduralOf(config);
+  const levels = procedural?.levels.length ?? Infinity;
+  require(config.level <= levels, "level", `at most ${levels}, the hardest of ${task}`);
+  require(!config.curriculum ||
+    task === "problems" ||
+    (procedural !== undefined &&
+      config.maxProblems > 0), "curriculum", "a list of problems: task problems, or maxProblems of a procedural task");
   require(template.includes("{prompt}"), "template", "{prompt} in it");
   require(repairTemplate === "" || repairTemplate.includes("{attempt}"), "repairTemplate", "{attempt} in it");
   require(policy !== "fresh" ||
     task !== "problems" ||
     config.tokenizer !== "auto", "tokenizer", "characters, words or a directory, as policy is fresh");
+}
+
+/** The task of a configuration, where it is a procedural one in text. */
+export function proceduralOf({ task }: Pick<RunConfig, "task">): ProceduralTask | undefined {
+  return task === "problems" || task === "chain-arithmetic" ? undefined : proceduralTasks[task];
 }
 
 const stepsPattern = /^(newline|sentences|tokens:[1-9]\d*|delimiter:.+)$/s;
@@ -302,7 +372,8 @@ const contrasts = { both: "contrast", positive: "positiveOnly", negative: "negat
 /** What the loop is told. */
 export function loopConfigOf(config: RunConfig): LoopConfig {
   const { method, repair, search: mode, searchProbes: maxProbes, searchSamples: samples, ...others } = config;
-  const { repairsPerGroup, repairGate, replay: of, valueSamples, valueEvery: every, contrast, ...rest } = others;
+  const { repairsPerGroup, repairGate, replay: of, valueSamples, valueEvery: every, contrast, ...settings } = others;
+  const { resample, resampleRounds, curriculum, curriculumTarget, ...rest } = settings;
   const corrects = method === "iop";
   const { replaySteps: steps, replayBatch: batch, replayLr: lr, replayCapacity: capacity } = config;
   return {
@@ -314,5 +385,7 @@ export function loopConfigOf(config: RunConfig): LoopConfig {
     ...(repairGate === "measured" && { repairGate: {} }),
     ...(of !== "none" && { replay: { of, steps, batch, lr, capacity } }),
     ...(corrects && mode !== "none" && { search: { mode, samples, maxProbes } }),
+    ...(resample && { resampleRounds }),
+    ...(curriculum && { curriculum: { target: curriculumTarget } }),
   };
 }

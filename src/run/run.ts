@@ -11,12 +11,10 @@ import { newestCheckpoint, policyDirectory, writeCheckpoint } from "../checkpoin
 import { isThere } from "../checkpoint/hugging-face.ts";
 import { replaceFile } from "../checkpoint/safetensors-writer.ts";
 import { setNumThreads } from "../ops/native.ts";
-import type { TransformerPolicy } from "../policies/transformer.ts";
 import type { Iteration } from "../trainer.ts";
 import { ConfigError, parseYaml, resolveRun, loopConfigOf, writeRun, type RunConfig } from "./config.ts";
 import { runLoop, type CurvePoint, type LoopResult, type LoopState } from "./loop.ts";
 import { setUp, type Setup } from "./setup.ts";
-import { warmStart, warmStartOf } from "./warm-start.ts";
 
 const configName = "config.yaml";
 const metricsName = "metrics.jsonl";
@@ -66,17 +64,14 @@ export async function run(config: RunConfig, events: RunEvents, options: RunOpti
   const found = options.resume
     ? await newestCheckpoint(checkpoints, (path, reason) => events.told(`${path} is passed over: ${reason}`))
     : undefined;
-  const { policy, task, heldOut, demonstrator, leftOut } = await setUp(
-    config,
-    found && policyDirectory(found.directory),
-  );
-  if (leftOut > 0) events.told(`${leftOut} problems are left out: they are too long for the policy`);
+  const { policy, task, heldOut, warmStart, told } = await setUp(config, found && policyDirectory(found.directory));
+  for (const line of told) events.told(line);
   if (found !== undefined) events.told(`goes on from ${found.directory}`);
 
   const metrics = await MetricsFile.open(join(directory, metricsName), found?.state.metricsLines ?? 0);
   try {
-    if (found === undefined && demonstrator !== undefined && config.warmStartSteps > 0) {
-      await teach(policy, demonstrator, config, events, metrics);
+    if (found === undefined && warmStart !== undefined && config.warmStartSteps > 0) {
+      await teach(warmStart, config.warmStartSteps, events, metrics);
     }
     const result = await runLoop(
       policy,
@@ -141,17 +136,15 @@ async function claim(directory: string, config: RunConfig, resume: boolean): Pro
 }
 
 async function teach(
-  policy: TransformerPolicy,
-  demonstrator: NonNullable<Setup["demonstrator"]>,
-  config: RunConfig,
+  warmStart: NonNullable<Setup["warmStart"]>,
+  steps: number,
   events: RunEvents,
   metrics: MetricsFile,
 ): Promise<void> {
-  const settings = warmStartOf(config);
-  await warmStart(policy, demonstrator, settings, async (step, loss) => {
-    if (step % 20 !== 0 && step !== settings.steps) return;
+  await warmStart(async (step, loss) => {
+    if (step % 20 !== 0 && step !== steps) return;
     await metrics.write({ phase: "warm start", step, loss });
-    await events.warmStarted(step, settings.steps, loss);
+    await events.warmStarted(step, steps, loss);
     await breathe();
   });
 }

@@ -4,33 +4,31 @@ import { openOps } from "../ops/native.ts";
 import { TransformerPolicy, type TransformerOptions } from "../policies/transformer.ts";
 import { deriveSeed, Random } from "../random.ts";
 import { chainArithmetic, type ChainArithmetic } from "../tasks/chain-arithmetic.ts";
+import type { ProceduralTask } from "../tasks/procedural/procedural-task.ts";
 import type { Task } from "../tasks/task.ts";
 import { textTask, type TextProblem } from "../tasks/text.ts";
-import { HuggingFaceTokenizer } from "../tokenizers/hugging-face.ts";
-import { characterTokenizer, wordTokenizer } from "../tokenizers/symbols.ts";
-import type { Tokenizer } from "../tokenizers/tokenizer.ts";
-import {
-  delimiter,
-  fixedTokens,
-  sentences,
-  textSegmenter,
-  tokenLines,
-  type Problem,
-  type Segmenter,
-} from "../trajectory/index.ts";
+import type { Problem } from "../trajectory/index.ts";
 import { openVerifier, type OpenedVerifier } from "../verifiers/index.ts";
-import { ConfigError, type RunConfig } from "./config.ts";
-import { readProblems } from "./problem-file.ts";
-import { freshPolicy } from "./warm-start.ts";
+import { ConfigError, proceduralOf, type RunConfig } from "./config.ts";
+import { drawLists, readLists } from "./problem-lists.ts";
+import { fill, isSymbolic, openTokenizer, promptEncoder, segmenterOf, stopTokens, writtenFor } from "./text-setup.ts";
+import {
+  demonstrationDefaults,
+  freshPolicy,
+  warmStart,
+  warmStartOf,
+  warmStartOn,
+  type StepListener,
+} from "./warm-start.ts";
 
 export interface Setup {
   readonly policy: TransformerPolicy;
   readonly task: Task;
   readonly heldOut: readonly Problem[];
-  /** the task, where the policy is fresh and can be taught by a demonstrator first */
-  readonly demonstrator: ChainArithmetic | undefined;
-  /** problems of the files that do not fit the policy's positions together with a solution */
-  readonly leftOut: number;
+  /** Trains the policy on demonstrations; only where it is fresh and a program makes the problems. */
+  readonly warmStart: ((onStep: StepListener) => Promise<void>) | undefined;
+  /** what a person should know: problems that are left out */
+  readonly told: readonly string[];
 }
 
 /**
@@ -41,7 +39,7 @@ export async function setUp(config: RunConfig, directory?: string): Promise<Setu
   const from = directory ?? (config.policy === "fresh" ? undefined : config.policy);
   const options = { ops: openOps(config.device), recompute: config.recompute, dtype: config.dtype };
   const loaded = from === undefined ? undefined : await TransformerPolicy.load(from, options);
-  return config.task === "problems" ? setUpProblems(config, loaded, options) : setUpChain(config, loaded, options);
+  return config.task === "chain-arithmetic" ? setUpChain(config, loaded, options) : setUpText(config, loaded, options);
 }
 
 /** The held-out problems of chain arithmetic: those of all runs whose policies had one start. */
@@ -61,16 +59,18 @@ function setUpChain(config: RunConfig, loaded: TransformerPolicy | undefined, op
       );
     }
   }
+  const policy = loaded ?? freshPolicy(task, config.warmStartSeed, config, options);
+  const settings = warmStartOf(config);
   return {
-    policy: loaded ?? freshPolicy(task, config.warmStartSeed, config, options),
+    policy,
     task,
     heldOut: heldOutChains(task, config),
-    demonstrator: loaded === undefined ? task : undefined,
-    leftOut: 0,
+    warmStart: loaded === undefined ? (onStep) => warmStart(policy, task, settings, onStep) : undefined,
+    told: [],
   };
 }
 
-async function setUpProblems(
+async function setUpText(
   config: RunConfig,
   loaded: TransformerPolicy | undefined,
   options: TransformerOptions,
@@ -82,57 +82,58 @@ async function setUpProblems(
       `tokenizer: expected at most the policy's ${policy.vocabulary} tokens, received ${tokenizer.vocabulary}`,
     );
   }
-  const verifier = await verifierOf(config);
-  const { maxPositions } = policy.config;
-  const prompt = promptEncoder(config, tokenizer);
-  const promptRoom = maxPositions - config.maxTokens;
-  const prompts = new Map<TextProblem, readonly number[]>();
-  let leftOut = 0;
-  const fitting = (problems: readonly TextProblem[]): TextProblem[] => {
-    const kept = problems.filter((problem) => {
-      const ids = prompt(fill(config.template, problem.prompt));
-      if (ids.length <= promptRoom) prompts.set(problem, ids);
-      return ids.length <= promptRoom;
-    });
-    leftOut += problems.length - kept.length;
-    return kept;
+  const made = proceduralOf(config);
+  const maxTokens = made === undefined ? config.maxTokens : solutionTokens(config, made);
+  const promptRoom = policy.config.maxPositions - maxTokens;
+  const [encode, written] = [promptEncoder(config, tokenizer), writtenFor(config)];
+  const prompt = (problem: TextProblem): number[] => encode(fill(config.template, written(problem.prompt)));
+  const room = {
+    fits: (problem: TextProblem) => prompt(problem).length <= promptRoom,
+    positions: policy.config.maxPositions,
   };
-
-  const { evaluationProblems } = config;
-  let problems = fitting(await readProblems(config.problems));
-  let heldOut: TextProblem[];
-  if (config.heldOut !== "") {
-    heldOut = fitting(await readProblems(config.heldOut)).slice(0, evaluationProblems);
-  } else {
-    heldOut = evaluationProblems === 0 ? [] : problems.slice(-evaluationProblems);
-    problems = problems.slice(0, problems.length - heldOut.length);
-  }
-  if (problems.length === 0) {
-    throw new ConfigError(
-      leftOut > 0
-        ? `maxTokens: expected room for it and a prompt in the policy's ${maxPositions} positions, received ${config.maxTokens}; no problem is left to train on`
-        : `evaluationProblems: expected fewer than ${config.problems} holds, received ${evaluationProblems}; no problem is left to train on`,
-    );
-  }
-  const stop = [...policy.endTokens, ...config.stop.map((text) => tokenId("stop", text, tokenizer))];
-  const end = tokenizer.idOf(endSymbol);
+  const lists = made === undefined ? await readLists(config, room) : drawLists(config, made, room);
+  const { training, heldOut, told } = lists;
+  const stop = stopTokens(config, policy, tokenizer);
   const task = textTask({
-    problems,
+    name: made?.name ?? "text",
+    problems: training,
+    shuffle: config.shuffle,
     tokenizer,
-    prompt: (problem) => prompts.get(problem) ?? [],
+    prompt,
     ...(config.repairTemplate !== "" && {
       repairPrompt: (problem: TextProblem, attempt: string) => {
-        const asked = prompt(fill(config.repairTemplate, problem.prompt, attempt));
+        const asked = encode(fill(config.repairTemplate, written(problem.prompt), attempt));
         return asked.length <= promptRoom ? asked : null;
       },
     }),
-    verifier,
+    verifier: made?.verifier ?? (await verifierOf(config)),
+    // Its checker counts lines.
+    ...(made !== undefined && config.steps === "newline" && { firstWrongStep: made.firstWrongStep }),
     segment: segmenterOf(config.steps, tokenizer),
-    maxTokens: config.maxTokens,
-    stop: end === undefined ? stop : [...stop, end],
+    maxTokens,
+    stop,
     seed: deriveSeed(config.seed, "problems"),
   });
-  return { policy, task, heldOut: heldOut.map((problem) => task.encode(problem)), demonstrator: undefined, leftOut };
+
+  const demonstrate = (random: () => number) => {
+    const problem =
+      typeof training === "function" ? training(random) : training[Math.floor(random() * training.length)];
+    const [tokens, solution] = [prompt(problem), made?.demonstrate(problem, random, config.warmStartNoise) ?? ""];
+    const from = tokens.length;
+    tokens.push(...tokenizer.encode(written(solution)), ...stop.slice(0, 1));
+    return { tokens: tokens.slice(0, policy.config.maxPositions), from };
+  };
+  const settings = { ...demonstrationDefaults, steps: config.warmStartSteps, seed: config.warmStartSeed };
+  return {
+    policy,
+    task,
+    heldOut: heldOut.map((problem) => task.encode(problem)),
+    warmStart:
+      made !== undefined && loaded === undefined
+        ? (onStep) => warmStartOn(policy, demonstrate, settings, onStep)
+        : undefined,
+    told,
+  };
 }
 
 async function verifierOf(config: RunConfig): Promise<OpenedVerifier> {
@@ -144,68 +145,23 @@ async function verifierOf(config: RunConfig): Promise<OpenedVerifier> {
   }
 }
 
-/** What symbol tokenizers end a text with. */
-const endSymbol = "<end>";
-
-async function openTokenizer(config: RunConfig, policy: TransformerPolicy | undefined): Promise<Tokenizer> {
-  switch (config.tokenizer) {
-    case "auto":
-      if (policy?.tokenizer === undefined) {
-        throw new ConfigError(
-          `tokenizer: expected tokenizer.json in ${config.policy}, as tokenizer is auto, found none`,
-        );
-      }
-      return policy.tokenizer;
-    case "characters":
-      return characterTokenizer(config.symbols, [endSymbol]);
-    case "words":
-      return wordTokenizer(config.symbols.split(" "), [endSymbol]);
-    default:
-      return HuggingFaceTokenizer.load(config.tokenizer);
+/** Tokens of the longest solution that a procedural task asks for, where a character is a token; else the configuration's. */
+function solutionTokens(config: RunConfig, task: ProceduralTask): number {
+  if (!isSymbolic(config)) return config.maxTokens;
+  const needed = task.levels[config.level - 1].solutionLength + 1;
+  if (config.maxTokens < needed) {
+    throw new ConfigError(
+      `maxTokens: expected at least ${needed} for ${task.name} at level ${config.level}, received ${config.maxTokens}`,
+    );
   }
+  return needed;
 }
 
 function startedPolicy(config: RunConfig, vocabulary: number, options: TransformerOptions): TransformerPolicy {
   const { layers, hidden, heads, intermediate, maxPositions } = config;
-  const { next: random } = new Random(deriveSeed(config.seed, "policy"));
+  // Runs of several seeds on one procedural task have one start, as its demonstrations have.
+  const seed = proceduralOf(config) === undefined ? config.seed : config.warmStartSeed;
+  const { next: random } = new Random(deriveSeed(seed, "policy"));
   const size = { vocabulary, layers, hidden, heads, intermediate, maxPositions };
   return TransformerPolicy.create(size, { random }, options);
-}
-
-/** A text to the tokens that the policy continues. */
-function promptEncoder(config: RunConfig, tokenizer: Tokenizer): (text: string) => number[] {
-  if (!config.chat) return (text) => tokenizer.encode(text, true);
-  if (!(tokenizer instanceof HuggingFaceTokenizer && tokenizer.hasChatTemplate)) {
-    throw new ConfigError("chat: expected a tokenizer with a chat template, found none");
-  }
-  return (content) => tokenizer.encode(tokenizer.chat([{ role: "user", content }]));
-}
-
-const fill = (template: string, prompt: string, attempt = ""): string =>
-  template.replace(/\{(prompt|attempt)\}/g, (_, name) => (name === "prompt" ? prompt : attempt));
-
-function segmenterOf(steps: string, tokenizer: Tokenizer): Segmenter {
-  const [kind, value] = steps.split(/:(.*)/s);
-  if (kind === "tokens") return fixedTokens(Number(value));
-  if (kind === "sentences") return textSegmenter(sentences, (tokens) => tokenizer.decode(tokens));
-  if (kind === "delimiter") return delimiter([tokenId("steps", value, tokenizer)]);
-  const texts = new Map<number, string>();
-  return tokenLines((token) => {
-    const known = texts.get(token) ?? tokenizer.decode([token]);
-    texts.set(token, known);
-    return known;
-  });
-}
-
-/** The one token that a text is. */
-function tokenId(field: string, text: string, tokenizer: Tokenizer): number {
-  const special = tokenizer.idOf(text);
-  if (special !== undefined) return special;
-  const ids = tokenizer.encode(text);
-  if (ids.length !== 1) {
-    throw new ConfigError(
-      `${field}: expected a single token, received ${JSON.stringify(text)}, which is ${ids.length}`,
-    );
-  }
-  return ids[0];
 }

@@ -1,4 +1,4 @@
-/** A policy for chain arithmetic before reinforcement: supervised on a noisy demonstrator. */
+/** A policy before reinforcement, supervised on a noisy demonstrator: of chain arithmetic in tokens, or of problems in text. */
 
 import { packSequences, type Batch } from "../batch.ts";
 import { AdamW } from "../optimizer.ts";
@@ -59,7 +59,7 @@ export const warmStartDefaults: Readonly<Record<RepairData, Omit<WarmStartConfig
   },
 };
 
-interface Example {
+export interface Example {
   readonly tokens: readonly number[];
   /** the first token to learn */
   readonly from: number;
@@ -92,16 +92,55 @@ export function freshPolicy(
   );
 }
 
-/** Trains in place; `onStep` hears of every step and its mean loss per token of the demonstrations and repairs, in nats. */
+/** Hears of every step and its mean loss per token of the demonstrations and repairs, in nats. */
+export type StepListener = (step: number, loss: number) => void | Promise<void>;
+
+/** Trains in place on demonstrations and repairs. */
 export async function warmStart(
   policy: TransformerPolicy,
   task: ChainArithmetic,
   config: WarmStartConfig,
-  onStep: (step: number, loss: number) => void | Promise<void>,
+  onStep: StepListener,
 ): Promise<void> {
   const random = new Random(deriveSeed(config.seed, "warm start"));
   const demonstrations = Array.from({ length: config.demonstrations }, () => demonstration(task, config.slip, random));
   const repairs = repairExamples(task, config, random);
+  await learn(policy, demonstrations, repairs, random, config, onStep);
+}
+
+/** What `warmStart` has besides: how it goes through examples. */
+export type LearningConfig = Pick<WarmStartConfig, "seed" | "steps" | "batch" | "repairBatch" | "repairEvery" | "lr" | "warmUp">;
+
+export const demonstrationDefaults: Omit<LearningConfig, "seed"> & { readonly demonstrations: number } = {
+  demonstrations: 8000,
+  steps: 1200,
+  batch: 32,
+  repairBatch: 0,
+  repairEvery: 1,
+  lr: 4e-3,
+  warmUp: 30,
+};
+
+/** Trains in place on so many demonstrations that are made at its beginning, drawn again and again. */
+export async function warmStartOn(
+  policy: TransformerPolicy,
+  demonstrate: (random: () => number) => Example,
+  config: LearningConfig & { readonly demonstrations: number },
+  onStep: StepListener,
+): Promise<void> {
+  const random = new Random(deriveSeed(config.seed, "warm start"));
+  const demonstrations = Array.from({ length: config.demonstrations }, () => demonstrate(random.next));
+  await learn(policy, demonstrations, [], random, config, onStep);
+}
+
+async function learn(
+  policy: TransformerPolicy,
+  demonstrations: readonly Example[],
+  repairs: readonly Example[],
+  random: Random,
+  config: LearningConfig,
+  onStep: StepListener,
+): Promise<void> {
   const optimizer = new AdamW({ lr: config.lr, beta1: 0.9, beta2: 0.99, maxGradNorm: 1 });
   const draw = (from: readonly Example[], count: number): Example[] =>
     Array.from({ length: count }, () => from[random.below(from.length)]);
@@ -115,7 +154,7 @@ export async function warmStart(
 }
 
 /** Linear warm-up, then a cosine to a tenth of the peak. */
-function rate({ lr, warmUp, steps }: WarmStartConfig, step: number): number {
+function rate({ lr, warmUp, steps }: LearningConfig, step: number): number {
   if (step <= warmUp) return (lr * step) / warmUp;
   const progress = (step - warmUp) / Math.max(1, steps - warmUp);
   return lr * (0.1 + 0.45 * (1 + Math.cos(Math.PI * progress)));

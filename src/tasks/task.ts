@@ -11,6 +11,8 @@ export interface Task {
   readonly stop?: readonly number[];
   readonly segment: Segmenter;
   readonly verify: Verifier;
+  /** problems in all, where a list has an end: `problem` gives each once for the indices below it, without chance */
+  readonly count?: number;
   /**
    * A problem to train on.
    * @param random uniform in [0, 1)

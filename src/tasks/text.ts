@@ -1,4 +1,4 @@
-/** Problems in words: a tokenizer, a template and a verifier make a task of a list of them. */
+/** Problems in words: a tokenizer, a template and a verifier make a task of a list of them, or of a source without end. */
 
 import { deriveSeed, Random, shuffle } from "../random.ts";
 import type { Tokenizer } from "../tokenizers/tokenizer.ts";
@@ -12,20 +12,29 @@ export interface TextProblem {
   readonly answer: unknown;
 }
 
+/** Gives a new problem at every call; `random` is uniform in [0, 1). */
+export type ProblemSource = (random: () => number) => TextProblem;
+
 export interface TextTaskOptions {
-  readonly problems: readonly TextProblem[];
+  /** default "text" */
+  readonly name?: string;
+  readonly problems: readonly TextProblem[] | ProblemSource;
+  /** whether a list has another order in every pass; default true. False: its own order in all of them */
+  readonly shuffle?: boolean;
   readonly tokenizer: Tokenizer;
   /** the token ids that the policy continues; default the prompt's, with the tokenizer's special tokens */
   readonly prompt?: (problem: TextProblem) => readonly number[];
   /** the token ids that ask for a repair of a failed solution, null: not of this one; default none, so there is no repair */
   readonly repairPrompt?: (problem: TextProblem, attempt: string) => readonly number[] | null;
   readonly verifier: TextVerifier;
+  /** index of the first wrong step of a solution, −1: none; its steps must be those of `segment` */
+  readonly firstWrongStep?: (problem: TextProblem, solution: string) => number;
   readonly segment: Segmenter;
   /** of a solution */
   readonly maxTokens: number;
   /** token ids that end a solution */
   readonly stop?: readonly number[];
-  /** of the order of problems */
+  /** of the order of a list */
   readonly seed: number;
 }
 
@@ -34,22 +43,30 @@ export interface TextTask extends Task {
   encode(problem: TextProblem): Problem;
 }
 
-/** Gives every problem once before any a second time, in an order that changes from pass to pass. */
+/** A list gives every problem once before any a second time, in an order that changes from pass to pass. */
 export function textTask(options: TextTaskOptions): TextTask {
-  const { problems, tokenizer, verifier, segment, maxTokens, stop, seed, repairPrompt } = options;
+  const {
+    name = "text",
+    problems,
+    tokenizer,
+    verifier,
+    segment,
+    maxTokens,
+    stop,
+    repairPrompt,
+    firstWrongStep,
+  } = options;
   const { prompt = (problem: TextProblem) => tokenizer.encode(problem.prompt, true) } = options;
-  if (problems.length === 0) throw new RangeError("textTask: expected problems, received none");
-  // By id, because a run that goes on has problems from its checkpoint.
-  const given = new Map(problems.map((problem) => [problem.id, problem]));
   const encode = (problem: TextProblem): Problem => {
-    given.set(problem.id, problem);
-    return { id: problem.id, prompt: prompt(problem), answer: problem.answer };
+    const { id, prompt: text, answer } = problem;
+    return { id, prompt: prompt(problem), answer, text };
   };
-  const encoded = new Map<TextProblem, Problem>();
-  let order = problems;
-  let pass = -1;
+  const textOf = ({ id, text, answer }: Problem): TextProblem => {
+    if (text === undefined) throw new TypeError(`textTask: expected problem ${id} to have its text, received none`);
+    return { id, prompt: text, answer };
+  };
   return {
-    name: "text",
+    name,
     vocabulary: tokenizer.vocabulary,
     maxTokens,
     ...(stop !== undefined && { stop }),
@@ -59,26 +76,42 @@ export function textTask(options: TextTaskOptions): TextTask {
       return verifier.verify(tokenizer.decode(completion), answer, finished);
     },
     encode,
-    problem(_, index) {
-      const at = Math.floor(index / problems.length);
-      if (at !== pass) {
-        pass = at;
-        order = shuffle(problems, new Random(deriveSeed(seed, `pass ${pass}`)).next);
-      }
-      const problem = order[index % problems.length];
-      const known = encoded.get(problem) ?? encode(problem);
-      encoded.set(problem, known);
-      return known;
-    },
+    ...(typeof problems === "function"
+      ? { problem: (random: () => number) => encode(problems(random)) }
+      : { count: problems.length, problem: passes(problems, options, encode) }),
+    ...(firstWrongStep !== undefined && {
+      firstWrongStep: (problem: Problem, completion: readonly number[]) =>
+        firstWrongStep(textOf(problem), tokenizer.decode(completion)),
+    }),
     ...(repairPrompt !== undefined && {
       repair: {
-        prompt: (problem: Problem, failed: readonly number[]) => {
-          const text = given.get(problem.id);
-          if (text === undefined) throw new Error(`textTask: problem ${problem.id} is not one of this task's`);
-          return repairPrompt(text, tokenizer.decode(failed));
-        },
+        prompt: (problem: Problem, failed: readonly number[]) =>
+          repairPrompt(textOf(problem), tokenizer.decode(failed)),
       },
     }),
     write: (tokens) => tokenizer.decode(tokens),
+  };
+}
+
+/** Pass after pass over a list; each problem is encoded once. */
+function passes(
+  problems: readonly TextProblem[],
+  { seed, shuffle: shuffled = true }: Pick<TextTaskOptions, "seed" | "shuffle">,
+  encode: (problem: TextProblem) => Problem,
+): Task["problem"] {
+  if (problems.length === 0) throw new RangeError("textTask: expected problems, received none");
+  const encoded = new Map<TextProblem, Problem>();
+  let order = problems;
+  let pass = -1;
+  return (_, index) => {
+    const at = Math.floor(index / problems.length);
+    if (shuffled && at !== pass) {
+      pass = at;
+      order = shuffle(problems, new Random(deriveSeed(seed, `pass ${pass}`)).next);
+    }
+    const problem = order[index % problems.length];
+    const known = encoded.get(problem) ?? encode(problem);
+    encoded.set(problem, known);
+    return known;
   };
 }

@@ -5,6 +5,8 @@ export interface Problem {
   /** token ids; at least one when the problem's tree is packed, because its last token predicts the first of a solution */
   readonly prompt: readonly number[];
   readonly answer?: unknown;
+  /** the prompt as it was written, of a problem in words */
+  readonly text?: string;
 }
 
 /**

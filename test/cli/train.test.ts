@@ -134,6 +134,37 @@ describe("stepcredit train", () => {
     expect(outcomeOf("killed")).toEqual(outcomeOf("whole"));
   });
 
+  it("goes on with a curriculum, with groups drawn again, on problems that a program made, to the same bytes", async () => {
+    const chosen: RunSettings = {
+      task: "multiplication",
+      problems: "",
+      tokenizer: "auto",
+      steps: "newline",
+      maxProblems: 30,
+      maxPositions: 32,
+      maxTokens: 32,
+      curriculum: true,
+      resample: true,
+      warmStartSteps: 60,
+      budgetTokens: 9000,
+      checkpointEvery: 2,
+      evaluateEvery: 4000,
+    };
+    expect(stepcredit("train", configured("whole", chosen))).toMatchObject(finished);
+    const whole = linesOf("whole");
+    const path = configured("killed", chosen);
+    for (const share of [0.1, 0.4, 0.7]) {
+      expect(await signalled(path, "SIGKILL", () => linesOf("killed") >= share * whole)).toBe("SIGKILL");
+    }
+    expect(stepcredit("train", path, "--resume")).toMatchObject(finished);
+    expect(outcomeOf("killed")).toEqual(outcomeOf("whole"));
+    const last = join(runDirectory("whole"), "checkpoints", checkpointsOf("whole").at(-1) as string, "state.json");
+    const { train } = JSON.parse(readFileSync(last, "utf8")) as { train: { curriculum: { tries: number[] } } };
+    expect(train.curriculum.tries).toHaveLength(30);
+    const iterations = (metricsOf("whole") as { readonly resampled?: number }[]).map(({ resampled }) => resampled ?? 0);
+    expect(iterations.reduce((sum, count) => sum + count)).toBeGreaterThan(0);
+  });
+
   it("stops at an interrupt with a checkpoint, from which it goes on to the same end", async () => {
     const rare: RunSettings = { checkpointEvery: 1000, evaluateEvery: 1_000_000 };
     const path = configured("interrupted", rare);
@@ -180,6 +211,24 @@ describe("stepcredit train", () => {
     expect(outcomeOf("taken")).toEqual(before);
   });
 
+  it("takes fields by other names, splits by ids, and says what it passes over", () => {
+    const rows = Array.from({ length: 40 }, (_, i) => ({
+      question: { text: `${i % 8}+${i >> 3}=` },
+      target: (i % 8) + (i >> 3),
+      key: i === 9 ? 3 : i,
+    }));
+    const problems = join(folder, "questions.jsonl");
+    writeFileSync(problems, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
+    const named: RunSettings = { problems, promptField: "question.text", answerField: "target", idField: "key" };
+    const path = configured("named", { ...named, split: 0.7, evaluationProblems: 5, budgetTokens: 1000 });
+    const { status, stdout } = stepcredit("train", path);
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/1 problems of .*questions\.jsonl are passed over: line 10 has the id of line 4/);
+    const samples = join(folder, "samples.jsonl");
+    expect(stepcredit("eval", path, "--samples", samples)).toMatchObject(finished);
+    expect(readFileSync(samples, "utf8").trimEnd().split("\n")).toHaveLength(5);
+  });
+
   it("prints the configuration that a file and settings make", () => {
     const path = configured("printed");
     const { status, stdout } = stepcredit("train", path, "--print-config", "--set", "stop=[a, b]", "--set", "lr=1e-4");
@@ -208,6 +257,17 @@ describe("stepcredit train", () => {
     );
     expect(refused({ maxTokens: 13 })).toMatch(/maxTokens: expected room for it and a prompt .* 16 positions/);
     expect(refused({ chat: true })).toMatch(/chat: expected a tokenizer with a chat template/);
+    expect(refused({ split: 1e-9 })).toMatch(/split: expected a share that leaves problems of .*, received 1e-9/);
+    expect(refused({ heldOut: join(folder, "sums.jsonl"), evaluationProblems: 50 })).toMatch(
+      /heldOut: expected other problems than .* has/,
+    );
+    expect(refused({ task: "swaps", steps: "newline" })).toMatch(/symbols: expected all that swaps is written in/);
+    const swaps: RunSettings = { task: "swaps", tokenizer: "auto" };
+    expect(refused(swaps)).toMatch(/maxTokens: expected at least 25 for swaps at level 1, received 4/);
+    expect(refused({ ...swaps, maxTokens: 25 })).toMatch(/maxTokens: expected room .* 16 positions, for swaps/);
+    const room = { ...swaps, maxTokens: 25, maxPositions: 64 };
+    expect(refused({ ...room, evaluationProblems: 400 })).toMatch(/evaluationProblems: expected fewer problems than/);
+    expect(refused({ ...room, maxProblems: 400 })).toMatch(/maxProblems: expected no more problems than/);
     expect(refused({ stop: ["10"] })).toMatch(/stop: expected a single token, received "10", which is 2/);
     expect(stepcredit("train", join(folder, "nowhere.yaml")).stderr).toMatch(
       /cannot read .*nowhere\.yaml: no such file/,

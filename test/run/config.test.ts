@@ -53,6 +53,12 @@ describe("a configuration", () => {
     ],
     [{ policy: "model" }, 'here: problems: expected a file, as task is problems, received ""'],
     [{ problems: "p" }, /^here: tokenizer: expected characters, words or a directory, as policy is fresh/],
+    [{ task: "sudoku" }, /^here: task: .*received "sudoku"$/],
+    [{ task: "swaps", level: 6 }, "here: level: expected at most 5, the hardest of swaps, received 6"],
+    [{ ...least, split: 0 }, /^here: split: /],
+    [{ ...least, promptField: "" }, /^here: promptField: /],
+    [{ task: "swaps", curriculum: true }, /^here: curriculum: expected a list of problems/],
+    [{ task: "swaps", warmStartNoise: 1.5 }, /^here: warmStartNoise: .*received 1.5$/],
     [{ ...least, template: "Q:" }, 'here: template: expected {prompt} in it, received "Q:"'],
     [{ ...least, repairTemplate: "{prompt}" }, /^here: repairTemplate: expected {attempt} in it/],
     [[], "here: expected a record of fields, received []"],
@@ -101,6 +107,10 @@ describe("a configuration", () => {
       rule: "contrast",
       repair: false,
     });
+    expect(loopConfigOf(resolved())).not.toHaveProperty("curriculum");
+    expect(loopConfigOf(resolved())).not.toHaveProperty("resampleRounds");
+    const chosen = loopConfigOf(resolved({ curriculum: true, curriculumTarget: 0.6, resample: true }));
+    expect(chosen).toMatchObject({ curriculum: { target: 0.6 }, resampleRounds: 3 });
     for (const method of ["outcome", "positiveOnly"] as const) {
       const config = loopConfigOf(resolved({ method }));
       expect(config).toMatchObject({ rule: method, repair: false });

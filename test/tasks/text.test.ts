@@ -84,8 +84,31 @@ describe("a task of problems in words", () => {
     expect(tokenizer.decode(asked ?? [])).toBe("2+1=7!");
     expect(repairing.repair?.prompt(problem, tokenizer.encode("9"))).toBeNull();
     expect(() => repairing.repair?.prompt({ id: "p9", prompt: [1] }, [])).toThrow(
-      "problem p9 is not one of this task's",
+      "textTask: expected problem p9 to have its text, received none",
     );
+  });
+
+  it("gives the list's own order in every pass where it is not to be shuffled", () => {
+    const plain = textTask({ ...options, shuffle: false });
+    expect(plain.count).toBe(7);
+    const given = Array.from({ length: 14 }, (_, i) => plain.problem(never, i).id);
+    expect(given).toEqual([...problems, ...problems].map(({ id }) => id));
+  });
+
+  it("asks a source for a new problem each time, and a checker for the first wrong step of one", () => {
+    const endless = textTask({
+      ...options,
+      name: "endless",
+      problems: (random) => problems[Math.floor(random() * 7)],
+      firstWrongStep: ({ prompt }, solution) => prompt.length - solution.length,
+    });
+    expect(endless.name).toBe("endless");
+    expect(endless.count).toBeUndefined();
+    const problem = endless.problem(() => 0.5, 0);
+    expect(problem.id).toBe("p3");
+    expect(endless.problem(() => 0.9, 0).id).toBe("p6");
+    expect(endless.firstWrongStep?.(problem, tokenizer.encode("7"))).toBe(3);
+    expect(task.firstWrongStep).toBeUndefined();
   });
 
   it("needs a problem", () => {

@@ -51,7 +51,7 @@ describe("rollout", () => {
   it("no problems ask nothing", async () => {
     const sampler = scripted();
     const result = await rollout([], sampler, { groupSize: 2, maxTokens: 3, segment: fixedTokens(1) });
-    expect(result).toEqual({ trees: [], tokens: 0 });
+    expect(result).toEqual({ trees: [], tokens: 0, surprises: [] });
     expect(sampler.calls).toEqual([]);
   });
 

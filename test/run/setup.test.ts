@@ -1,0 +1,95 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { resolveRun, type RunSettings } from "../../src/run/config.ts";
+import { setUp } from "../../src/run/setup.ts";
+import { proceduralTaskNames } from "../../src/tasks/procedural/index.ts";
+import { random } from "../support/random.ts";
+
+const small: RunSettings = {
+  layers: 1,
+  hidden: 8,
+  heads: 2,
+  intermediate: 8,
+  maxTokens: 200,
+  maxPositions: 256,
+  evaluationProblems: 20,
+};
+const made = (settings: RunSettings) => setUp(resolveRun({ ...small, ...settings }, "here"));
+
+describe.each(proceduralTaskNames)("a fresh policy on %s", (name) => {
+  it("gets problems without end, of which none is held out, in its own characters", async () => {
+    const { task, heldOut, policy } = await made({ task: name });
+    const kept = new Set(heldOut.map(({ id }) => id));
+    expect(kept.size).toBe(20);
+    const draws = random(1);
+    const ids = Array.from({ length: 300 }, (_, index) => task.problem(draws, index).id);
+    expect(ids.filter((id) => kept.has(id))).toEqual([]);
+    expect(new Set(ids).size).toBeGreaterThan(40);
+    expect(task.count).toBeUndefined();
+    expect(task.vocabulary).toBe(policy.vocabulary);
+    expect(task.write(task.problem(draws, 300).prompt)).toMatch(/:$/);
+  });
+});
+
+describe("the problems that a program makes", () => {
+  it("are held out alike whatever the seed of the run, and otherwise for another start", async () => {
+    const ids = async (settings: RunSettings) =>
+      (await made({ task: "countdown", ...settings })).heldOut.map(({ id }) => id);
+    expect(await ids({ seed: 5 })).toEqual(await ids({ seed: 6 }));
+    expect(await ids({ warmStartSeed: 1 })).not.toEqual(await ids({ warmStartSeed: 2 }));
+  });
+
+  it("are a list where there are to be so many", async () => {
+    const { task, heldOut } = await made({ task: "swaps", maxProblems: 50 });
+    expect(task.count).toBe(50);
+    const ids = Array.from({ length: 100 }, (_, index) => task.problem(random(1), index).id);
+    expect(new Set(ids.slice(0, 50)).size).toBe(50);
+    expect([...ids.slice(50)].sort()).toEqual([...ids.slice(0, 50)].sort());
+    const kept = new Set(heldOut.map(({ id }) => id));
+    expect(ids.filter((id) => kept.has(id))).toEqual([]);
+  });
+
+  it("are judged step by step where steps are lines, in characters and in words", async () => {
+    const symbols = Array.from("0123456789+*=:\n").join(" ");
+    for (const settings of [{}, { tokenizer: "words", symbols }]) {
+      const { task } = await made({ task: "multiplication", level: 2, ...settings });
+      const problem = task.problem(random(2), 0);
+      const [first, second] = task.write(problem.prompt).replaceAll(/[ :]/g, "").split("*").map(Number);
+      const products = [second % 10, second - (second % 10)].map((digit) => [digit, first * digit] as const);
+      const sum = `${products[0][1]}+${products[1][1]}=${first * second}`;
+      const lines = [...products.map(([digit, product]) => `${first}*${digit}=${product}`), sum];
+      const text = Array.from(lines.join("\n"));
+      const ids = text.map((letter) => letters(task.write, task.vocabulary).get(letter)!);
+      expect(task.verify(problem, ids)).toBe(1);
+      expect(task.firstWrongStep?.(problem, ids)).toBe(-1);
+      expect(task.segment(ids)).toHaveLength(3);
+      const broken = ids.with(text.indexOf("\n") - 1, ids[text.indexOf("=")]);
+      expect(task.firstWrongStep?.(problem, broken)).toBe(0);
+    }
+    const { task } = await made({ task: "multiplication", steps: "tokens:4" });
+    expect(task.firstWrongStep).toBeUndefined();
+  });
+
+  it("teach a fresh policy to write demonstrations, not one that was loaded", async () => {
+    const config = resolveRun({ ...small, hidden: 32, task: "multiplication", warmStartSteps: 120 }, "here");
+    const { warmStart, policy } = await setUp(config);
+    const losses: number[] = [];
+    await warmStart?.((_, loss) => void losses.push(loss));
+    expect(losses).toHaveLength(120);
+    expect(losses.at(-1)).toBeLessThan(0.7 * losses[0]);
+    const directory = mkdtempSync(join(tmpdir(), "stepcredit-"));
+    try {
+      await policy.save(directory);
+      expect((await setUp(config, directory)).warmStart).toBeUndefined();
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+});
+
+/** The ids of single characters. */
+function letters(write: (tokens: readonly number[]) => string, vocabulary: number): Map<string, number> {
+  return new Map(Array.from({ length: vocabulary }, (_, id) => [write([id]), id]));
+}
