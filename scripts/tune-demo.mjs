@@ -1,7 +1,7 @@
 // What docs/demo.md reports of settings and warm starts: trains one warm start by several settings and prints a line each.
 //   node scripts/tune-demo.mjs WARM_START_SEED SEEDS METHOD:LR:EPOCHS[:ROWS] ...        after npm run build
 //   METHOD: outcome, positiveOnly, iop, positiveOnlyRepair, iopSiblings
-// It evaluates on problems of its own, not those of the demo.
+// It evaluates on problems of its own, not those of the demo, with repairs of verified data; `stepcredit compare` does the rest.
 import { demoDefaults, methodConfig } from "../dist/demo/demo.js";
 import { deviation, mean } from "../dist/demo/summary.js";
 import { loopConfigOf } from "../dist/run/config.js";
@@ -29,7 +29,7 @@ const problems = Array.from({ length: 300 }, () => task.problem(random.next));
 const accuracy = async (policy, temperature) =>
   (await evaluate(task, problems, policy.sampler({ seed: 1, temperature }))).accuracy;
 
-const shared = methodConfig("iop", 0, demoDefaults);
+const shared = methodConfig("iop", 0, { ...demoDefaults, repairs: "verified" });
 const warm = freshPolicy(task, seed, shared);
 await warmStart(warm, task, { ...warmStartDefaults.verified, seed }, () => {});
 console.log(`warm start ${seed}: greedy ${await accuracy(warm, 0)}, sampled ${await accuracy(warm, 1)}`);

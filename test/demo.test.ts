@@ -6,6 +6,7 @@ import {
   demoDefaults,
   methodConfig,
   methodNames,
+  recipeNames,
   runDemo,
   type CurvePoint,
   type DemoConfig,
@@ -66,8 +67,9 @@ describe("the summary", () => {
   });
 });
 
-describe("a very small demo", () => {
+describe.each(recipeNames)("a very small demo with repairs of %s data", (repairs) => {
   const config: DemoConfig = {
+    repairs,
     seeds: [4],
     budgetTokens: 3000,
     evaluationProblems: 20,
@@ -128,6 +130,7 @@ describe("a very small demo", () => {
     const { repair } = json.methods.iop;
     expect(repair?.tried).toBeGreaterThan(0);
     expect(repair?.verified).toBeLessThanOrEqual(repair?.tried ?? 0);
+    expect(repair?.accepted).toBeLessThanOrEqual(repair?.verified ?? 0);
     expect(json.methods.outcome.repair).toBeUndefined();
     expect(JSON.parse(JSON.stringify(json))).toEqual(json);
   });

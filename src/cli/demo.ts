@@ -5,10 +5,10 @@ import { access, constants, mkdir, writeFile } from "node:fs/promises";
 import { once } from "node:events";
 import { dirname, join } from "node:path";
 
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import pc from "picocolors";
 
-import type { DemoConfig, DemoEvents, MethodName } from "../demo/demo.ts";
+import type { DemoConfig, DemoEvents, MethodName, RecipeName } from "../demo/demo.ts";
 import type { Example } from "../demo/example.ts";
 import { UsageError } from "./errors.ts";
 import { integerFrom, jsonOption } from "./options.ts";
@@ -23,8 +23,9 @@ interface DemoOptions {
   readonly json?: string;
   readonly seeds: readonly number[];
   readonly budget: number;
+  readonly repairs: RecipeName;
   readonly warmStartSeed: number;
-  readonly warmStartSteps: number;
+  readonly warmStartSteps?: number;
   readonly problems: number;
   readonly name?: string;
   readonly runs: string;
@@ -38,8 +39,17 @@ export function demoCommand(): Command {
     .addOption(jsonOption())
     .option("--seeds <seeds>", "how many seeds, or a list such as 0,1,2", seeds, [0, 1, 2])
     .option("--budget <tokens>", "generated tokens per method and seed", integerFrom(1000), 240_000)
+    .addOption(
+      new Option("--repairs <recipe>", "what taught the policy to repair: unverified attempts, or verified pairs")
+        .choices(["hindsight", "verified"])
+        .default("hindsight"),
+    )
     .option("--warm-start-seed <seed>", "of the policy's start and its demonstrations", integerFrom(0), 7)
-    .option("--warm-start-steps <steps>", "supervised steps before", integerFrom(1), 1200)
+    .option(
+      "--warm-start-steps <steps>",
+      "supervised steps before; default 1600, or 1200 with verified",
+      integerFrom(1),
+    )
     .option("--problems <count>", "held-out problems per evaluation", integerFrom(1), 300)
     .option("--name <name>", "name of the run (default: demo and the time)")
     .option("--runs <directory>", "where runs are written", "runs")
@@ -52,7 +62,7 @@ async function demo(options: DemoOptions): Promise<void> {
   const { demoDefaults, methodConfig, methodNames, runDemo } = await import("../demo/demo.ts");
   const { findExample, writeExample } = await import("../demo/example.ts");
   const { demoReport } = await import("../report/demo.ts");
-  const { table, toJson } = await import("../demo/summary.ts");
+  const { learnedFrom, table, toJson } = await import("../demo/summary.ts");
   const { saveSafetensors } = await import("../checkpoint/safetensors-writer.ts");
   const { chainArithmetic } = await import("../tasks/chain-arithmetic.ts");
   const { grpo } = await import("../trajectory/index.ts");
@@ -62,7 +72,8 @@ async function demo(options: DemoOptions): Promise<void> {
     seeds: options.seeds,
     budgetTokens: options.budget,
     warmStartSeed: options.warmStartSeed,
-    warmStartSteps: options.warmStartSteps,
+    ...(options.warmStartSteps !== undefined && { warmStartSteps: options.warmStartSteps }),
+    repairs: options.repairs,
     evaluationProblems: options.problems,
   };
   // Minutes of work end in this file, so it is looked at first.
@@ -92,7 +103,7 @@ async function demo(options: DemoOptions): Promise<void> {
       progress.say(
         `warm start: greedy ${accuracy.greedy.toFixed(3)}, sampled ${accuracy.sampled.toFixed(3)} ` +
           `(${(100 * accuracy.falseSuccess).toFixed(0)} % of the successes with a wrong step). ` +
-          "It has seen repair pairs chosen by outcome: information beyond the rewards.",
+          learnedFrom[config.repairs],
       );
     },
     async iterated(method, seed, iteration) {

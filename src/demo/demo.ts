@@ -21,6 +21,25 @@ export type MethodName = keyof typeof methods;
 
 export const methodNames = Object.keys(methods) as readonly MethodName[];
 
+/**
+ * How the policy knows how to repair.
+ *
+ * - `hindsight`: from unverified attempts, each a right one for the answer that it ends with. The repair is asked for with the
+ *   known answer and written backward from it, believed only where the policy finds it plausible without having seen the
+ *   answer, and learned again with other verified solutions.
+ * - `verified`: from pairs of a failed attempt and one that passed, which takes outcomes before any reinforcement.
+ */
+export const recipes = {
+  hindsight: {
+    start: { repairFormat: "backward", warmStartRepairs: "hindsight" },
+    iop: { repairsPerGroup: 4, repairPlausibility: 0.003, replay: "both" },
+  },
+  verified: { start: { repairFormat: "forward", warmStartRepairs: "verified" }, iop: {} },
+} as const satisfies Readonly<Record<string, { readonly start: RunSettings; readonly iop: RunSettings }>>;
+
+export type RecipeName = keyof typeof recipes;
+export const recipeNames = Object.keys(recipes) as readonly RecipeName[];
+
 export interface DemoConfig {
   readonly seeds: readonly number[];
   readonly budgetTokens: number;
@@ -28,10 +47,11 @@ export interface DemoConfig {
   readonly evaluationProblems: number;
   /** generated tokens between two evaluations, about */
   readonly evaluateEvery: number;
+  readonly repairs: RecipeName;
   /** of the warm start, its demonstrations and the held-out problems; the same for all seeds */
   readonly warmStartSeed: number;
-  /** steps of the warm start */
-  readonly warmStartSteps: number;
+  /** steps of the warm start; default those of the recipe */
+  readonly warmStartSteps?: number;
 }
 
 export const demoDefaults: DemoConfig = {
@@ -39,15 +59,18 @@ export const demoDefaults: DemoConfig = {
   budgetTokens: 240_000,
   evaluationProblems: 300,
   evaluateEvery: 30_000,
+  repairs: "hindsight",
   warmStartSeed: 7,
-  warmStartSteps: warmStartDefaults.verified.steps,
 };
 
 /** One method of one seed as a configuration of `stepcredit train`. */
 export function methodConfig(method: MethodName, seed: number, config: DemoConfig): RunConfig {
-  const { budgetTokens, evaluationProblems, evaluateEvery, warmStartSeed, warmStartSteps } = config;
-  const settings = { budgetTokens, evaluationProblems, evaluateEvery, warmStartSeed, warmStartSteps };
-  return resolveRun({ task: "chain-arithmetic", method, seed, ...methods[method], ...settings }, "demo");
+  const { budgetTokens, evaluationProblems, evaluateEvery, warmStartSeed } = config;
+  const { start, iop } = recipes[config.repairs];
+  const { warmStartSteps = warmStartDefaults[start.warmStartRepairs].steps } = config;
+  const settings = { budgetTokens, evaluationProblems, evaluateEvery, warmStartSeed, warmStartSteps, ...start };
+  const own = { ...methods[method], ...(method === "iop" && iop) };
+  return resolveRun({ task: "chain-arithmetic", method, seed, ...own, ...settings }, "demo");
 }
 
 export interface Run extends RunCounts {

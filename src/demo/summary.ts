@@ -1,7 +1,15 @@
 /** The demo's figures, from its runs: the JSON of the contract, and a table. */
 
 import { alignRows, mean, sampledAt, spread, thousands, tokensToReach } from "../run/curves.ts";
-import { methodConfig, methodNames, type CurvePoint, type DemoResult, type MethodName, type Run } from "./demo.ts";
+import {
+  methodConfig,
+  methodNames,
+  type CurvePoint,
+  type DemoResult,
+  type MethodName,
+  type RecipeName,
+  type Run,
+} from "./demo.ts";
 
 export interface MethodResult {
   readonly settings: Readonly<Record<string, unknown>>;
@@ -12,7 +20,8 @@ export interface MethodResult {
   readonly updates: readonly number[];
   /** shares of the failed rollouts, and of those with a reference */
   readonly identify?: { readonly withReference: number; readonly agreement: number };
-  readonly repair?: { readonly tried: number; readonly verified: number };
+  /** verified by their outcome; accepted: of these, believed */
+  readonly repair?: { readonly tried: number; readonly verified: number; readonly accepted: number };
   /** per seed: `[tokens, greedy, sampled]` */
   readonly curves: readonly (readonly CurvePoint[])[];
   readonly seconds: readonly number[];
@@ -71,7 +80,13 @@ function methodResult(method: MethodName, result: DemoResult): MethodResult {
           ),
       },
     }),
-    ...(tried > 0 && { repair: { tried, verified: sum((run) => run.repairsVerified) } }),
+    ...(tried > 0 && {
+      repair: {
+        tried,
+        verified: sum((run) => run.repairsVerified),
+        accepted: sum((run) => run.repairsAccepted),
+      },
+    }),
     curves: runs.map(({ curve }) => curve),
     seconds: runs.map((run) => run.seconds),
   };
@@ -107,11 +122,17 @@ export function tableRows(json: DemoJson): { readonly heading: string; readonly 
     row("seconds of training", (method) => mean(method.seconds).toFixed(1)),
     row("failed with a reference", (method) => (method.identify ? share(method.identify.withReference) : "–")),
     row("first error placed right", (method) => (method.identify ? share(method.identify.agreement) : "–")),
-    row("repairs verified / asked", ({ repair }) =>
-      repair ? `${repair.verified} / ${repair.tried} (${share(repair.verified / repair.tried)})` : "–",
+    row("repairs accepted / asked", ({ repair }) =>
+      repair ? `${repair.accepted} / ${repair.tried} (${share(repair.accepted / repair.tried)})` : "–",
     ),
   ];
 }
+
+/** What the policy's warm start knew of repairs, for whoever reads the figures. */
+export const learnedFrom: Readonly<Record<RecipeName, string>> = {
+  hindsight: "It has learned repairs from unverified attempts alone; a repair is asked for with the known answer.",
+  verified: "It has seen repair pairs chosen by outcome: information beyond the rewards.",
+};
 
 export function table(json: DemoJson): string {
   return alignRows([{ heading: "", cells: methodNames }, ...tableRows(json)]);

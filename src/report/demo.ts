@@ -1,7 +1,7 @@
 /** The demo's report.html: the curves of the methods and the closing table. */
 
-import { methodNames, type CurvePoint, type MethodName } from "../demo/demo.ts";
-import { tableRows, type DemoJson } from "../demo/summary.ts";
+import { methodNames, type CurvePoint, type MethodName, type RecipeName } from "../demo/demo.ts";
+import { learnedFrom, tableRows, type DemoJson } from "../demo/summary.ts";
 import { mean, sampledAt } from "../run/curves.ts";
 import { lineChart, type Line } from "./chart.ts";
 import { escapeHtml, htmlPage, htmlTable } from "./page.ts";
@@ -15,8 +15,8 @@ export function demoReport(json: DemoJson, title: string): string {
     title,
     `<p>${escapeHtml(json.task)}, ${json.policy.parameters.toLocaleString("en")} parameters, ${seeds.length} seeds, ${budgetTokens.toLocaleString("en")} generated
 tokens per method and seed. All methods begin with the same warm start: greedy ${warmStart.greedy.toFixed(3)}, sampled
-${warmStart.sampled.toFixed(3)}, ${(100 * warmStart.falseSuccess).toFixed(0)} % of its sampled successes with a wrong step. The warm
-start has seen repair pairs chosen by their outcome, which is information beyond the rewards.</p>
+${warmStart.sampled.toFixed(3)}, ${(100 * warmStart.falseSuccess).toFixed(0)} % of its sampled successes with a wrong step.
+${learnedFrom[json.methods.iop.settings["warmStartRepairs"] as RecipeName]}</p>
 <p>${legend} &nbsp; sampled accuracy on held-out problems: mean of the seeds (thick) and each seed (thin)</p>
 ${chart(json)}
 ${htmlTable(methodNames, tableRows(json))}`,

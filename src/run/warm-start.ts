@@ -109,7 +109,10 @@ export async function warmStart(
 }
 
 /** What `warmStart` has besides: how it goes through examples. */
-export type LearningConfig = Pick<WarmStartConfig, "seed" | "steps" | "batch" | "repairBatch" | "repairEvery" | "lr" | "warmUp">;
+export type LearningConfig = Pick<
+  WarmStartConfig,
+  "seed" | "steps" | "batch" | "repairBatch" | "repairEvery" | "lr" | "warmUp"
+>;
 
 export const demonstrationDefaults: Omit<LearningConfig, "seed"> & { readonly demonstrations: number } = {
   demonstrations: 8000,

@@ -10,7 +10,7 @@ const everyLevel = tasks.flatMap((task) => task.levels.map((_, l) => [task.name,
 describe.each(everyLevel)("%s at level %i", (_, level, task) => {
   const draws = random(10 * level);
   const problems = Array.from({ length: 60 }, () => task.problem(draws, level));
-  const judge = ({ answer }: TextProblem, solution: string) => task.verifier.verify(solution, answer, true);
+  const judge = ({ answer }: TextProblem, solution: string) => task.verifier.verify(solution, answer);
 
   it("makes problems that are told apart by their ids, the same for the same seed", () => {
     const again = random(10 * level);
@@ -85,8 +85,8 @@ describe.each(proceduralTaskNames)("%s", (name) => {
     for (const text of ["", "\n", "?", "=", "0=0", "x", "((((", "1/0=1", `\n${task.demonstrate(problem, random(2))}`]) {
       expect(task.firstWrongStep(problem, text), text).toBe(0);
     }
-    for (const text of ["", "\n", "?", "1/0=1"]) expect(task.verifier.verify(text, problem.answer, true)).toBe(0);
-    expect(() => task.verifier.verify("1", 1, true)).toThrow(`${name}: expected answer to be a text, received 1`);
+    for (const text of ["", "\n", "?", "1/0=1"]) expect(task.verifier.verify(text, problem.answer)).toBe(0);
+    expect(() => task.verifier.verify("1", 1)).toThrow(`${name}: expected answer to be a text, received 1`);
   });
 
   it("passes over blank lines after the first step", () => {
