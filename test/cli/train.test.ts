@@ -339,3 +339,49 @@ describe("stepcredit init", () => {
     expect(readFileSync(path, "utf8")).toBe(text);
   });
 });
+
+describe("stepcredit compare", () => {
+  it("trains every variant with every seed to the budget, from the same start, and prints a line each", () => {
+    const path = configured("compared", { budgetTokens: 3000, evaluateEvery: 2000 });
+    const json = join(folder, "compared.json");
+    const args = ["outcome", "slow:method=outcome,lr=0.0001", "--seeds", "1,2", "--set", "epochs=1", "--json", json];
+    const { status, stderr, stdout } = stepcredit("compare", path, ...args);
+    expect({ status, stderr }).toEqual(finished);
+    expect(stdout).toMatch(/^outcome .*±.*±.*±/m);
+    expect(stdout).toMatch(/^slow .*±/m);
+    interface Compared {
+      readonly seeds: readonly number[];
+      readonly variants: readonly {
+        readonly name: string;
+        readonly config: RunSettings;
+        readonly runs: readonly { readonly seed: number; readonly tokens: number; readonly curve: number[][] }[];
+      }[];
+    }
+    const { seeds, variants } = JSON.parse(readFileSync(json, "utf8")) as Compared;
+    expect(seeds).toEqual([1, 2]);
+    expect(variants.map(({ name, config }) => [name, config.method, config.lr, config.epochs])).toEqual([
+      ["outcome", "outcome", 0.003, 1],
+      ["slow", "outcome", 0.0001, 1],
+    ]);
+    for (const { runs } of variants) {
+      expect(runs.map(({ seed }) => seed)).toEqual([1, 2]);
+      for (const { tokens, curve } of runs) {
+        expect(tokens).toBeGreaterThan(2000);
+        expect(tokens).toBeLessThanOrEqual(3000);
+        expect(curve.at(-1)?.[0]).toBe(tokens);
+      }
+    }
+    // One seed begins alike, whatever comes then.
+    expect(variants[0].runs[0].curve[0]).toEqual(variants[1].runs[0].curve[0]);
+  });
+
+  it.each([
+    [["nonsense"], "compare: expected nonsense to be one of outcome, positiveOnly, iop"],
+    [["a:lr"], 'compare: expected key=value in a:lr, received "lr"'],
+    [["a:lrr=1"], "unknown field lrr (did you mean lr?)"],
+  ])("refuses the variant %j", (variants, message) => {
+    const { status, stderr } = stepcredit("compare", configured("refused"), ...variants);
+    expect(status).toBe(2);
+    expect(stderr).toContain(message);
+  });
+});
