@@ -46,8 +46,8 @@ function commit(): string {
 
 /** Without where the record went and its note, which change nothing. */
 export function commandOf(args: readonly string[]): string {
-  const isLeftOut = (arg: string | undefined): boolean => /^--(json|note)(=|$)/.test(arg ?? "");
-  const isValue = (i: number): boolean => i > 0 && isLeftOut(args[i - 1]) && !args[i - 1].includes("=");
+  const isLeftOut = (arg: string | undefined): boolean => /^--(json|note|keep)(=|$)/.test(arg ?? "");
+  const isValue = (i: number): boolean => i > 0 && isLeftOut(args[i - 1]) && !/^--keep|=/.test(args[i - 1]);
   const kept = args.filter((arg, i) => !isLeftOut(arg) && !isValue(i));
   return ["npm run bench", ...(kept.length > 0 ? ["--", ...kept] : [])].join(" ");
 }

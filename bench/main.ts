@@ -1,6 +1,7 @@
 /** The command `npm run bench`: every subject in a process of its own, checked first, then timed. */
 
 import { fork } from "node:child_process";
+import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { Command, CommanderError } from "commander";
 import { errorLine, exitCodeOf, UsageError } from "../src/cli/errors.ts";
@@ -12,13 +13,14 @@ import { environment } from "./environment.ts";
 import { kebab } from "./harness.ts";
 import type { SubjectReport, SubjectRequest } from "./subject-process.ts";
 import { allSubjects } from "./subjects.ts";
-import { header, tableLine } from "./table.ts";
+import { header, merged, tableLine } from "./table.ts";
 
 interface BenchOptions {
   readonly list?: boolean;
   readonly peers: boolean;
   readonly threads: readonly number[];
   readonly json?: string;
+  readonly keep?: boolean;
   readonly note?: string;
 }
 
@@ -34,6 +36,7 @@ const program = new Command("bench")
   .option("--no-peers", "only the floors")
   .option("--threads <list>", "threads of every op, floor and peer: 1, or 1,2 for both", threadCounts, [numThreads()])
   .addOption(jsonOption())
+  .option("--keep", "keep the rows of the JSON file that are not timed again")
   .option("--note <text>", "what a reader of the record must know besides, such as other work on the machine")
   .exitOverride()
   .configureOutput({ outputError: (text, write) => write(`${errorLine(text)}\n`) })
@@ -45,6 +48,7 @@ async function runBench(names: readonly string[], options: BenchOptions): Promis
     for (const name of chosen) console.log(name);
     return;
   }
+  const kept = options.keep === true && options.json !== undefined ? await rowsOf(options.json) : [];
   const json = options.json === undefined ? undefined : await openOutput(options.json);
   const env = await environment(options.peers, process.argv.slice(2), options.note);
   const { cpu, isa, blas, node, commit, peers } = env;
@@ -64,7 +68,15 @@ async function runBench(names: readonly string[], options: BenchOptions): Promis
       console.log(tableLine(report.record));
     }
   }
-  if (json !== undefined) await writeJson(json, records);
+  if (json !== undefined) await writeJson(json, merged(kept, records));
+}
+
+async function rowsOf(path: string): Promise<readonly BenchRecord[]> {
+  try {
+    return JSON.parse(await readFile(path, "utf8")) as readonly BenchRecord[];
+  } catch (error) {
+    throw new UsageError(`--keep: expected a record in ${path}: ${(error as Error).message}`, { cause: error });
+  }
 }
 
 function threadCounts(list: string): number[] {

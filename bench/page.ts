@@ -23,7 +23,7 @@ export function benchmarkPage(records: readonly BenchRecord[], recordPath: strin
     "",
     `Written by \`npm run bench:page\` from [${recordPath}](../${recordPath}); nothing here is typed by hand.`,
     "",
-    ...environmentLines(records[0].env),
+    ...environmentLines(records),
     "",
     "Every op is checked against the reference first and then timed in a fresh process. The op, its floor and its peers take",
     "turns, with the same number of threads. Times are medians with the 20th and 80th percentile in milliseconds. The floor is",
@@ -42,7 +42,10 @@ export function benchmarkPage(records: readonly BenchRecord[], recordPath: strin
 
 const heading = (threads: number): string => (threads === 1 ? "One thread" : `${threads} threads`);
 
-function environmentLines(env: BenchEnvironment): string[] {
+/** The machine, and every run of the bench that gave rows. */
+function environmentLines(records: readonly BenchRecord[]): string[] {
+  const { env } = records[0];
+  const runs = [...new Map(records.map((record) => [record.env.date, record.env])).values()];
   const rows: readonly (readonly [string, string])[] = [
     ["processor", `${env.cpu}, ${env.cores} cores, ${env.memoryGiB} GiB`],
     ["system", env.system],
@@ -50,12 +53,20 @@ function environmentLines(env: BenchEnvironment): string[] {
     ["BLAS", env.blas ?? "none: portable products"],
     ["Node.js", env.node],
     ...Object.entries(env.peers),
-    ["commit", env.commit],
-    ["date", env.date],
-    ["command", `\`${env.command}\``],
-    ...(env.note === undefined ? [] : [["note", env.note] as const]),
+    ...runs.flatMap((run) => runRows(run, records, runs.length === 1)),
   ];
   return ["| | |", "|---|---|", ...rows.map(([name, value]) => `| ${name} | ${value} |`)];
+}
+
+function runRows(run: BenchEnvironment, records: readonly BenchRecord[], alone: boolean): [string, string][] {
+  const ops = [...new Set(records.filter(({ env }) => env.date === run.date).map(({ op }) => `\`${op}\``))];
+  return [
+    ...(alone ? [] : ([["**ops**", ops.join(", ")]] satisfies [string, string][])),
+    ["commit", run.commit],
+    ["date", run.date],
+    ["command", `\`${run.command}\``],
+    ...(run.note === undefined ? [] : ([["note", run.note]] satisfies [string, string][])),
+  ];
 }
 
 const columns = ["op", "shape", "dtype", "median ms", "p20 – p80", "GB/s", "GFLOP/s", "floor ms", "× floor", "peers"];

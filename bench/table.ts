@@ -48,3 +48,11 @@ export function tableLine(record: BenchRecord): string {
 function milliseconds(time: number): string {
   return time < 10 ? time.toFixed(3) : time.toFixed(1);
 }
+
+/** The rows of a record with newer ones in the place of those of the same work, and behind them what is new. */
+export function merged(kept: readonly BenchRecord[], newer: readonly BenchRecord[]): readonly BenchRecord[] {
+  const keyOf = ({ op, shape, dtype, threads }: BenchRecord): string => JSON.stringify([op, shape, dtype, threads]);
+  const rows = new Map(kept.map((row) => [keyOf(row), row]));
+  for (const row of newer) rows.set(keyOf(row), row);
+  return [...rows.values()];
+}

@@ -3,7 +3,7 @@
 import { packSequences } from "./batch.ts";
 import { creditTrees, monteCarloDefaults, type CreditConfig } from "./crediting.ts";
 import { Curriculum, type CurriculumConfig, type CurriculumState } from "./curriculum.ts";
-import { gather } from "./gather.ts";
+import { gather, tokensOf } from "./gather.ts";
 import type { Floats } from "./ops/ops.ts";
 import { AdamW, type AdamWState } from "./optimizer.ts";
 import type { Policy } from "./policy.ts";
@@ -57,6 +57,8 @@ export interface TrainConfig extends CreditConfig {
   readonly repairGate?: MeasuredGateOptions;
   /** supervised steps on verified solutions; default none */
   readonly replay?: ReplayConfig;
+  /** ask the policy for the first wrong step where the task says how, and continue before it; default no */
+  readonly critique?: boolean;
   /** sample continuations where no reference was found otherwise; default no */
   readonly search?: SearchConfig;
   /** draw problems of a list by their measured success rate; default: as the task gives them */
@@ -101,6 +103,7 @@ export interface IterationMetrics {
   /** generated in this iteration, by phase */
   readonly rolloutTokens: number;
   readonly repairTokens: number;
+  readonly critiqueTokens: number;
   readonly searchTokens: number;
   /** for credit alone: continuations that measure the values of steps */
   readonly valueTokens: number;
@@ -182,7 +185,7 @@ export async function* train(
   const optimizer = new AdamW(config);
   if (from !== undefined) optimizer.restore(from.optimizer);
   const curriculum = config.curriculum && new Curriculum(task, config.curriculum, from?.curriculum);
-  const { repair: asks, ...shape } = task;
+  const { repair: asks, critique, ...shape } = task;
   const repair = config.repair ? asks : undefined;
   const gate = config.repairGate === undefined ? openGate(from?.gate) : measuredGate(config.repairGate, from?.gate);
   const replay =
@@ -198,6 +201,7 @@ export async function* train(
         ...(filter && { filter }),
       },
     }),
+    ...(config.critique === true && critique && { critique }),
     ...(config.search !== undefined && { search: config.search }),
   });
   const clock = stopwatch();
@@ -234,7 +238,7 @@ export async function* train(
     clock.lap("update");
     gate.observe(repairExperience([...trees, ...replaced], correct.repair, config.groupSize, rolloutTokens));
 
-    tokens += rolloutTokens + correct.repair.tokens + correct.search.tokens + valueTokens;
+    tokens += rolloutTokens + tokensOf(correct) + valueTokens;
     const sampled = [...trees, ...replaced];
     const metrics = {
       iteration,
@@ -242,6 +246,7 @@ export async function* train(
       tokens,
       rolloutTokens,
       repairTokens: correct.repair.tokens,
+      critiqueTokens: correct.critique.tokens,
       searchTokens: correct.search.tokens,
       valueTokens,
       updates: optimizer.steps + (replay?.steps ?? 0),
@@ -278,6 +283,9 @@ function mostTokens(task: Task, config: TrainConfig): number {
   if (config.repair && repair !== undefined) {
     const asked = Math.min(groupSize, repairsPerGroup ?? repair.maxLeaves ?? groupSize) / groupSize;
     perRollout += asked * (repair.perLeaf ?? 1) * (repair.maxTokens ?? maxTokens);
+  }
+  if (config.critique === true && task.critique !== undefined) {
+    perRollout += task.critique.maxTokens + (task.critique.samples ?? 1) * maxTokens;
   }
   if (search !== undefined) {
     // A step has at least a token; probes halve or double what they keep.

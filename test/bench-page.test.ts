@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { benchmarkPage } from "../bench/page.ts";
 import { dotPlot } from "../bench/plots.ts";
+import { merged } from "../bench/table.ts";
 import { benchRecord, type BenchRecord } from "./support/timing.ts";
 
 const env = {
@@ -71,6 +72,28 @@ describe("the page of a record", () => {
     ]) {
       expect(files["benchmarks.md"]).toContain(text);
     }
+  });
+
+  it("tells the rows of several runs apart", () => {
+    const later = { ...env, commit: "1111111", date: "2026-02-02T00:00:00.000Z", command: "npm run bench -- kl" };
+    const [first, , kl] = records;
+    const page = benchmarkPage([first, { ...kl, env: later }], "a.json")["benchmarks.md"];
+    const rows = page.split("\n").filter((line) => /^\| (\*\*ops\*\*|commit|command) /.test(line));
+    expect(rows).toEqual([
+      "| **ops** | `logprobs` |",
+      "| commit | 0000000 |",
+      "| command | `npm run bench` |",
+      "| **ops** | `kl` |",
+      "| commit | 1111111 |",
+      "| command | `npm run bench -- kl` |",
+    ]);
+  });
+
+  it("keeps the rows that were not timed again", () => {
+    const [first, second, kl] = records;
+    const newer = { ...second, medianMs: 3 };
+    const added = { ...kl, dtype: "bf16" };
+    expect(merged(records, [newer, added])).toEqual([first, newer, kl, added]);
   });
 
   it("repeats the note of a record that has one", () => {

@@ -27,6 +27,11 @@ const counting: Task = {
   },
   firstWrongStep: (problem, completion) => right(problem).findIndex((value, step) => completion[step] !== value),
   stepScores: (problem, completion) => completion.map((digit, step) => (digit === right(problem)[step] ? 1 : 0)),
+  critique: {
+    prompt: (problem, steps) => [...problem.prompt, ...steps.flat(), fix],
+    parse: (written, steps) => written[0] % steps.length,
+    maxTokens: 1,
+  },
   repair: { prompt: (problem, failed) => [...problem.prompt, ...failed, fix, ...problem.prompt] },
   write: (tokens) => tokens.join(" "),
 };
@@ -102,6 +107,7 @@ const methods: Readonly<Record<string, Partial<TrainConfig>>> = {
   "positive credit only": { rule: "positiveOnly" },
   "contrast with search": { rule: "contrast", search: { mode: "bisect", samples: 2 } },
   "contrast with repairs": { rule: "contrast", repair: true },
+  "contrast with critiques": { rule: "contrast", critique: true },
   "values of steps by continuations": { rule: "monteCarlo", monteCarlo: { samples: 2, every: 1 } },
   "values of segments": { rule: "monteCarlo", monteCarlo: { samples: 2, every: 2 }, advantage: "rloo" },
   "leave-one-out on trees": { rule: "tree", groupSize: 3, branches: 3 },
@@ -128,6 +134,7 @@ describe.each(Object.entries(methods))("training by %s", (name, method) => {
     // Three tokens: at most three probes of two samples, or one repair, for each rollout.
     expect(last.tokens).toBeGreaterThan(config.budgetTokens - quarter * 7 * perProblem);
     expect(all.some(({ repairTokens }) => repairTokens > 0)).toBe(method.repair === true);
+    expect(all.some(({ critiqueTokens }) => critiqueTokens > 0)).toBe(method.critique === true);
     expect(all.some(({ searchTokens }) => searchTokens > 0)).toBe(method.search !== undefined);
     if (name === "the plain outcome") expect(last.tokens % perProblem).toBe(0);
   });
@@ -137,7 +144,12 @@ describe.each(Object.entries(methods))("training by %s", (name, method) => {
     let [tokens, updates, previous] = [0, 0, 0];
     all.forEach((metrics, i) => {
       const { identify, correct, update } = metrics;
-      tokens += metrics.rolloutTokens + metrics.repairTokens + metrics.searchTokens + metrics.valueTokens;
+      tokens +=
+        metrics.rolloutTokens +
+        metrics.repairTokens +
+        metrics.searchTokens +
+        metrics.valueTokens +
+        metrics.critiqueTokens;
       updates += update.steps + metrics.replay.steps;
       expect(metrics).toMatchObject({ iteration: i + 1, tokens, updates });
       expect(metrics.repairTokens).toBe(correct.repair.tokens);

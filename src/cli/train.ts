@@ -105,7 +105,8 @@ export class RunDisplay implements RunEvents {
 
   iterated({ metrics }: { readonly metrics: IterationMetrics }): void {
     const { iteration, tokens, accuracy, update, seconds } = metrics;
-    const spent = metrics.rolloutTokens + metrics.repairTokens + metrics.searchTokens + metrics.valueTokens;
+    const { rolloutTokens, repairTokens, critiqueTokens, searchTokens, valueTokens } = metrics;
+    const spent = rolloutTokens + repairTokens + critiqueTokens + searchTokens + valueTokens;
     const now = performance.now();
     const generating = seconds.rollout + seconds.correct + seconds.credit;
     this.#begun ??= { tokens: tokens - spent, at: now - 1000 * (generating + seconds.update) };

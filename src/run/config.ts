@@ -145,7 +145,18 @@ const methodFields = {
   repairTemplate: z
     .string()
     .default("")
-    .describe("how it asks on problems of a file, with {prompt} and {attempt} in it; empty: it does not"),
+    .describe(
+      "how it asks on problems in text, with {prompt} and {attempt} in it, and {answer} where it may see the known answer; " +
+        "empty: it does not",
+    ),
+  critiqueTemplate: z
+    .string()
+    .default("")
+    .describe(
+      "how it asks for the number of the first wrong step, with {prompt} and {steps} in it; empty: it does not. The failure " +
+        "is continued from before that step",
+    ),
+  critiqueTokens: count().default(64).describe("of a critique, whose last number counts"),
   repairFormat: z
     .enum(chainRepairFormats)
     .default("forward")
@@ -331,6 +342,10 @@ function checkTogether(config: RunConfig, where: string): void {
       config.maxProblems > 0), "curriculum", "a list of problems: task problems, or maxProblems of a procedural task");
   require(template.includes("{prompt}"), "template", "{prompt} in it");
   require(repairTemplate === "" || repairTemplate.includes("{attempt}"), "repairTemplate", "{attempt} in it");
+  require(config.critiqueTemplate === "" ||
+    config.critiqueTemplate.includes("{steps}"), "critiqueTemplate", "{steps} in it");
+  require(!repairTemplate.includes("{answer}") ||
+    config.repairPlausibility > 0, "repairPlausibility", "more than 0, as repairTemplate shows the answer");
   require(policy !== "fresh" ||
     task !== "problems" ||
     config.tokenizer !== "auto", "tokenizer", "characters, words or a directory, as policy is fresh");
@@ -380,6 +395,7 @@ export function loopConfigOf(config: RunConfig): LoopConfig {
     ...rest,
     rule: corrects ? contrasts[contrast] : method,
     repair: corrects && repair,
+    critique: corrects && config.critiqueTemplate !== "",
     monteCarlo: { samples: valueSamples, every },
     ...(repairsPerGroup > 0 && { repairsPerGroup }),
     ...(repairGate === "measured" && { repairGate: {} }),

@@ -11,7 +11,17 @@ import type { Problem } from "../trajectory/index.ts";
 import { openVerifier, type OpenedVerifier } from "../verifiers/index.ts";
 import { ConfigError, proceduralOf, type RunConfig } from "./config.ts";
 import { drawLists, readLists } from "./problem-lists.ts";
-import { fill, isSymbolic, openTokenizer, promptEncoder, segmenterOf, stopTokens, writtenFor } from "./text-setup.ts";
+import {
+  fill,
+  isSymbolic,
+  numbered,
+  openTokenizer,
+  promptEncoder,
+  segmenterOf,
+  shownAnswer,
+  stopTokens,
+  writtenFor,
+} from "./text-setup.ts";
 import {
   demonstrationDefaults,
   freshPolicy,
@@ -86,10 +96,15 @@ async function setUpText(
   const maxTokens = made === undefined ? config.maxTokens : solutionTokens(config, made);
   const promptRoom = policy.config.maxPositions - maxTokens;
   const [encode, written] = [promptEncoder(config, tokenizer), writtenFor(config)];
-  const prompt = (problem: TextProblem): number[] => encode(fill(config.template, written(problem.prompt)));
+  const prompt = (problem: TextProblem): number[] => encode(fill(config.template, { prompt: written(problem.prompt) }));
   const room = {
     fits: (problem: TextProblem) => prompt(problem).length <= promptRoom,
     positions: policy.config.maxPositions,
+  };
+  /** Null: too long for a solution to follow. */
+  const asked = (template: string, problem: TextProblem, places: Readonly<Record<string, string>>): number[] | null => {
+    const tokens = encode(fill(template, { prompt: written(problem.prompt), ...places }));
+    return tokens.length <= promptRoom ? tokens : null;
   };
   const lists = made === undefined ? await readLists(config, room) : drawLists(config, made, room);
   const { training, heldOut, told } = lists;
@@ -101,9 +116,14 @@ async function setUpText(
     tokenizer,
     prompt,
     ...(config.repairTemplate !== "" && {
-      repairPrompt: (problem: TextProblem, attempt: string) => {
-        const asked = encode(fill(config.repairTemplate, written(problem.prompt), attempt));
-        return asked.length <= promptRoom ? asked : null;
+      repairPrompt: (problem: TextProblem, attempt: string) =>
+        asked(config.repairTemplate, problem, { attempt, answer: shownAnswer(problem.answer) }),
+    }),
+    ...(config.critiqueTemplate !== "" && {
+      critique: {
+        prompt: (problem: TextProblem, steps: readonly string[]) =>
+          asked(config.critiqueTemplate, problem, { attempt: steps.join(""), steps: numbered(steps) }),
+        maxTokens: config.critiqueTokens,
       },
     }),
     verifier: made?.verifier ?? (await verifierOf(config)),

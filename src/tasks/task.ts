@@ -1,4 +1,4 @@
-import type { Problem, RepairConfig, Segmenter, Verifier } from "../trajectory/index.ts";
+import type { CritiqueConfig, Problem, RepairConfig, Segmenter, Verifier } from "../trajectory/index.ts";
 
 /** A kind of problem that a program makes and judges, with what training on it needs. */
 export interface Task {
@@ -25,6 +25,8 @@ export interface Task {
   readonly stepScores?: (problem: Problem, completion: readonly number[]) => readonly number[];
   /** How the policy is asked to repair a failed completion. */
   readonly repair?: RepairConfig;
+  /** How the policy is asked for the first wrong step of a failed completion. */
+  readonly critique?: CritiqueConfig;
   /** Tokens as a person reads them. */
   readonly write: (tokens: readonly number[]) => string;
 }

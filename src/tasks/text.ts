@@ -26,6 +26,14 @@ export interface TextTaskOptions {
   readonly prompt?: (problem: TextProblem) => readonly number[];
   /** the token ids that ask for a repair of a failed solution, null: not of this one; default none, so there is no repair */
   readonly repairPrompt?: (problem: TextProblem, attempt: string) => readonly number[] | null;
+  /**
+   * the token ids that ask for the number of a failed solution's first wrong step, counted from 1, and how many tokens a
+   * critique may have; the last number that it writes counts. Default none.
+   */
+  readonly critique?: {
+    readonly prompt: (problem: TextProblem, steps: readonly string[]) => readonly number[] | null;
+    readonly maxTokens: number;
+  };
   readonly verifier: TextVerifier;
   /** index of the first wrong step of a solution, −1: none; its steps must be those of `segment` */
   readonly firstWrongStep?: (problem: TextProblem, solution: string) => number;
@@ -54,6 +62,7 @@ export function textTask(options: TextTaskOptions): TextTask {
     maxTokens,
     stop,
     repairPrompt,
+    critique,
     firstWrongStep,
   } = options;
   const { prompt = (problem: TextProblem) => tokenizer.encode(problem.prompt, true) } = options;
@@ -87,6 +96,21 @@ export function textTask(options: TextTaskOptions): TextTask {
       repair: {
         prompt: (problem: Problem, failed: readonly number[]) =>
           repairPrompt(textOf(problem), tokenizer.decode(failed)),
+      },
+    }),
+    ...(critique !== undefined && {
+      critique: {
+        maxTokens: critique.maxTokens,
+        ...(stop !== undefined && { stop }),
+        prompt: (problem: Problem, steps: readonly (readonly number[])[]) =>
+          critique.prompt(
+            textOf(problem),
+            steps.map((tokens) => tokenizer.decode(tokens)),
+          ),
+        parse: (written: readonly number[]) => {
+          const number = tokenizer.decode(written).match(/\d+/g)?.at(-1);
+          return number === undefined ? null : Number(number) - 1;
+        },
       },
     }),
     write: (tokens) => tokenizer.decode(tokens),

@@ -1,5 +1,6 @@
 /**
- * References where a group holds none: the failed solution is repaired by prompt, or regrown from one of its step boundaries.
+ * References where a group holds none: the failed solution is repaired by prompt, or grown anew from
+ * one of its step boundaries: the one before the step that a critique names, or one that a search comes to.
  *
  * Only corrections that the verifier confirms become leaves. Those that fail are counted in the report and forgotten: they
  * are no sample of the policy's solutions, so they belong to no group. Where an error lies is never read off the boundary
@@ -7,6 +8,7 @@
  */
 
 import type { CorrectionConfig } from "./corrections.ts";
+import { critique, noCritiques, type CritiqueConfig, type CritiqueReport } from "./critique.ts";
 import type { Sampler, Verifier } from "./problem.ts";
 import { noRepairs, repair, type RepairConfig, type RepairReport } from "./repair.ts";
 import { noProbes, search, type SearchConfig, type SearchReport } from "./search.ts";
@@ -16,11 +18,14 @@ export interface CorrectConfig extends CorrectionConfig {
   /** asked first */
   readonly repair?: RepairConfig;
   /** asked for what repair left without a reference */
+  readonly critique?: CritiqueConfig;
+  /** asked for what is left then */
   readonly search?: SearchConfig;
 }
 
 export interface CorrectReport {
   readonly repair: RepairReport;
+  readonly critique: CritiqueReport;
   readonly search: SearchReport;
 }
 
@@ -39,6 +44,8 @@ export async function correct(
   }
   return {
     repair: config.repair === undefined ? noRepairs : await repair(trees, sampler, verifier, config, config.repair),
+    critique:
+      config.critique === undefined ? noCritiques : await critique(trees, sampler, verifier, config, config.critique),
     search: config.search === undefined ? noProbes : await search(trees, sampler, verifier, config, config.search),
   };
 }

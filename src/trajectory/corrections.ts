@@ -1,7 +1,8 @@
-/** What both ways of correcting share: which leaves need it, which continuation is kept, how it joins the tree. */
+/** What all ways of correcting share: which leaves need it, which continuation is kept, how it joins the tree. */
 
 import { agreement, compareAgreement, identify } from "./identify.ts";
-import type { Segmenter, Verifier } from "./problem.ts";
+import type { Sampler, Segmenter, Verifier } from "./problem.ts";
+import { countTokens, request, sampleAll } from "./rollout.ts";
 import { splitSteps } from "./segment.ts";
 import { graft, isRollout, stepsOf, type LeafSource, type Tree } from "./tree.ts";
 import { failed, judge, succeeded } from "./verify.ts";
@@ -57,6 +58,44 @@ export async function confirmed(
   return corrections.flatMap((correction, c) =>
     succeeded(verdicts[c], threshold) ? [{ ...correction, outcome: verdicts[c].outcome }] : [],
   );
+}
+
+/** Where a failed leaf is continued anew. */
+export interface Regrowth {
+  readonly tree: Tree;
+  readonly leaf: number;
+  /** steps of it that are kept */
+  readonly kept: number;
+}
+
+/**
+ * Continues every place `samples` times in one call of the sampler, and grafts what verifies. A place where the kept steps have
+ * used up the tokens is passed over. Continuations are cut into steps by themselves, so that the kept prefix is the same nodes.
+ */
+export async function regrow(
+  places: readonly Regrowth[],
+  samples: number,
+  source: LeafSource,
+  sampler: Sampler,
+  verifier: Verifier,
+  config: CorrectionConfig,
+): Promise<{ readonly probes: number; readonly verified: number; readonly tokens: number }> {
+  const asked = places.flatMap((place) => {
+    const prefix = stepsOf(place.tree, place.leaf).slice(0, place.kept).flat();
+    const left = config.maxTokens - prefix.length;
+    if (left < 1) return [];
+    const probe = { place, request: request([...place.tree.problem.prompt, ...prefix], left, config.stop) };
+    return Array.from({ length: samples }, () => probe);
+  });
+  const completions = await sampleAll(
+    sampler,
+    asked.map((probe) => probe.request),
+    "correct",
+  );
+  const found = asked.map(({ place }, a): Correction => ({ ...place, tokens: completions[a].tokens }));
+  const verified = await confirmed(found, verifier, config.threshold);
+  graftBest(verified, source, config.segment);
+  return { probes: asked.length / samples, verified: verified.length, tokens: countTokens(completions) };
 }
 
 /** Grafts one correction per failed leaf: of several, the one that agrees longest with it, then the first. */

@@ -19,6 +19,7 @@ export { measuredGate, openGate } from "./repair-gate.ts";
 export type { GateState, MeasuredGateOptions, RepairExperience, RepairGate } from "./repair-gate.ts";
 export { evenReplay, newestReplay, replayEntries } from "./replay.ts";
 export type { ReplayBuffer, ReplayEntry, ReplayState } from "./replay.ts";
+export type { CritiqueConfig, CritiqueReport } from "./critique.ts";
 export type { SearchConfig, SearchReport } from "./search.ts";
 export { grpo, rloo } from "./advantages.ts";
 export type { AdvantageArguments, GrpoArguments, RlooArguments } from "./advantages.ts";

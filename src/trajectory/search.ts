@@ -1,8 +1,7 @@
 /** Corrections by sampling: a failed solution is continued anew from its own step boundaries until one continuation verifies. */
 
-import { confirmed, graftBest, leavesWithoutReference, type Correction, type CorrectionConfig } from "./corrections.ts";
-import type { SampleRequest, Sampler, Verifier } from "./problem.ts";
-import { countTokens, request, sampleAll } from "./rollout.ts";
+import { leavesWithoutReference, regrow, type CorrectionConfig } from "./corrections.ts";
+import type { Sampler, Verifier } from "./problem.ts";
 import { stepsOf, type Tree } from "./tree.ts";
 
 export interface SearchConfig {
@@ -33,15 +32,13 @@ export const noProbes: SearchReport = { probes: 0, verified: 0, tokens: 0 };
 interface Hunt {
   readonly tree: Tree;
   readonly leaf: number;
-  readonly steps: readonly (readonly number[])[];
   /** numbers of steps to keep, one per probe to come */
   readonly boundaries: readonly number[];
 }
 
 /**
  * Probes in rounds, one call of the sampler each, that take in every tree. A tree is done with its first verified
- * continuation, which is a reference for all of its failed rollouts. Continuations are cut into steps by themselves, from
- * their boundary on, so that the kept prefix is the same nodes.
+ * continuation, which is a reference for all of its failed rollouts.
  */
 export async function search(
   trees: readonly Tree[],
@@ -54,51 +51,20 @@ export async function search(
   let hunts = trees.flatMap((tree) =>
     leavesWithoutReference(tree, config)
       .slice(0, maxLeaves)
-      .map((leaf): Hunt => {
-        const steps = stepsOf(tree, leaf);
-        return { tree, leaf, steps, boundaries: boundaries(mode, steps.length).slice(0, maxProbes) };
-      }),
+      .map((leaf): Hunt => ({
+        tree,
+        leaf,
+        boundaries: boundaries(mode, stepsOf(tree, leaf).length).slice(0, maxProbes),
+      })),
   );
   let report = noProbes;
   for (let round = 0; ; round++) {
     const done = new Set(trees.filter((tree) => leavesWithoutReference(tree, config).length === 0));
     hunts = hunts.filter((hunt) => !done.has(hunt.tree) && round < hunt.boundaries.length);
     if (hunts.length === 0) return report;
-    report = add(report, await probe(hunts, round, samples, sampler, verifier, config));
+    const places = hunts.map(({ tree, leaf, boundaries }) => ({ tree, leaf, kept: boundaries[round] }));
+    report = add(report, await regrow(places, samples, "search", sampler, verifier, config));
   }
-}
-
-async function probe(
-  hunts: readonly Hunt[],
-  round: number,
-  samples: number,
-  sampler: Sampler,
-  verifier: Verifier,
-  config: CorrectionConfig,
-): Promise<SearchReport> {
-  const asked = hunts.flatMap((hunt) => {
-    const probe = { hunt, request: continuation(hunt, hunt.boundaries[round], config) };
-    return probe.request.maxTokens < 1 ? [] : Array.from({ length: samples }, () => probe);
-  });
-  const completions = await sampleAll(
-    sampler,
-    asked.map((probe) => probe.request),
-    "correct",
-  );
-  const found = asked.map(({ hunt: { tree, leaf, boundaries } }, a): Correction => ({
-    tree,
-    leaf,
-    kept: boundaries[round],
-    tokens: completions[a].tokens,
-  }));
-  const verified = await confirmed(found, verifier, config.threshold);
-  graftBest(verified, "search", config.segment);
-  return { probes: asked.length / samples, verified: verified.length, tokens: countTokens(completions) };
-}
-
-function continuation({ tree, steps }: Hunt, kept: number, config: CorrectionConfig): SampleRequest {
-  const prefix = steps.slice(0, kept).flat();
-  return request([...tree.problem.prompt, ...prefix], config.maxTokens - prefix.length, config.stop);
 }
 
 /** Numbers of steps to keep of a solution of `length` steps, in the order of probing; the last is 0. */

@@ -14,8 +14,8 @@ export interface Step {
   readonly children: number[];
 }
 
-/** `rollout` and `recorded` solutions form the group; `repair` and `search` are corrections of one of them. */
-export type LeafSource = "rollout" | "repair" | "search" | "recorded";
+/** `rollout` and `recorded` solutions form the group; `repair`, `critique` and `search` are corrections of one of them. */
+export type LeafSource = "rollout" | "repair" | "critique" | "search" | "recorded";
 
 /** The end of one solution. Equal solutions are several leaves at one node, and a leaf may end at an inner node. */
 export interface Leaf {

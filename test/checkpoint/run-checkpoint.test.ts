@@ -44,6 +44,19 @@ describe("checkpoints of a run", () => {
     expect(await newestCheckpoint(join(root, "nowhere"), silent)).toBeUndefined();
   });
 
+  it("holds what a replay has kept, and its optimizer", async () => {
+    const state = stateAt(1);
+    const replay = {
+      entries: [{ problem: { id: "a", prompt: [1, 2], answer: 3, text: "1+2" }, failed: [4], success: [5, 6] }],
+      added: 7,
+      random: 4_000_000_000,
+      optimizer: { steps: 5, m: Float32Array.of(0.25, 1e-30), v: Float32Array.of(3, 4) },
+    };
+    const withReplay = { ...state, train: { ...state.train, replay } };
+    await writeCheckpoint(root, withReplay, 3, save("one"));
+    expect((await newestCheckpoint(root, silent))?.state).toEqual(withReplay);
+  });
+
   it("keeps the newest and the best", async () => {
     const scores = [0.1, 0.7, 0.3, undefined, 0.2, 0.6];
     for (const [i, score] of scores.entries()) await writeCheckpoint(root, stateAt(i + 1, score), 2, save(""));

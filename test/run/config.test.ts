@@ -61,6 +61,11 @@ describe("a configuration", () => {
     [{ task: "swaps", warmStartNoise: 1.5 }, /^here: warmStartNoise: .*received 1.5$/],
     [{ ...least, template: "Q:" }, 'here: template: expected {prompt} in it, received "Q:"'],
     [{ ...least, repairTemplate: "{prompt}" }, /^here: repairTemplate: expected {attempt} in it/],
+    [{ ...least, critiqueTemplate: "{prompt}" }, /^here: critiqueTemplate: expected {steps} in it/],
+    [
+      { ...least, repairTemplate: "{attempt}{answer}" },
+      /^here: repairPlausibility: expected more than 0, as repairTemplate shows the answer, received 0/,
+    ],
     [[], "here: expected a record of fields, received []"],
     [null, "here: expected a record of fields, received null"],
     ["policy", 'here: expected a record of fields, received "policy"'],

@@ -9,13 +9,13 @@
  *         7 → 1 repair of 1
  *       8 → ?
  *
- * A leaf is `[#index] outcome [rollout | recorded | repair | search] [of corrected leaf]`; the outcome `?` is unverified and
+ * A leaf is `[#index] outcome [rollout | recorded | repair | critique | search] [of corrected leaf]`; the outcome `?` is unverified and
  * `…` not judged yet. Without `#`, leaves are numbered in the order of reading.
  */
 
 import { createTree, path, type Leaf, type LeafSource, type Problem, type Tree } from "../../src/trajectory/index.ts";
 
-const leafPattern = /^(?:#(\d+) )?(\S+)(?: (rollout|recorded|repair|search))?(?: of (\d+))?$/;
+const leafPattern = /^(?:#(\d+) )?(\S+)(?: (rollout|recorded|repair|critique|search))?(?: of (\d+))?$/;
 
 export function draw(text: string, problem: Partial<Problem> = {}): Tree {
   const rows = text.split("\n").filter((row) => row.trim() !== "");

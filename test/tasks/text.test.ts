@@ -88,6 +88,19 @@ describe("a task of problems in words", () => {
     );
   });
 
+  it("asks for the first wrong step as it is told, and takes the last number that is written", () => {
+    const asking = textTask({
+      ...options,
+      critique: { prompt: ({ prompt }, steps) => tokenizer.encode(`${prompt}${steps.join("!")}`), maxTokens: 5 },
+    });
+    const problem = asking.encode(problems[2]);
+    const steps = ["1", "2"].map((step) => tokenizer.encode(step));
+    expect(tokenizer.decode(asking.critique?.prompt(problem, steps) ?? [])).toBe("2+1=1!2");
+    expect(asking.critique?.parse(tokenizer.encode("1+2"), steps)).toBe(1);
+    expect(asking.critique?.parse(tokenizer.encode("!"), steps)).toBeNull();
+    expect(asking.critique?.maxTokens).toBe(5);
+  });
+
   it("gives the list's own order in every pass where it is not to be shuffled", () => {
     const plain = textTask({ ...options, shuffle: false });
     expect(plain.count).toBe(7);

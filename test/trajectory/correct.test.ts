@@ -81,6 +81,7 @@ describe("correct by repair", () => {
     expect(sampler.calls[0][0]).toMatchObject({ maxTokens: 4, stop: [9] });
     expect(report).toEqual({
       repair: { tried: 2, verified: 1, accepted: 1, tokens: 3 },
+      critique: { asked: 0, named: 0, verified: 0, tokens: 0 },
       search: { probes: 0, verified: 0, tokens: 0 },
     });
     expect(drawing(trees[0])).toBe(
@@ -169,6 +170,72 @@ describe("correct by repair", () => {
     expect(sampler.calls).toEqual([]);
     await correct([tree], sampler, endsWithNine, { ...config, repair: { ...repair, only: "groups-without-success" } });
     expect(prefixes(sampler)).toEqual([["1 100 4 100"]]);
+  });
+});
+
+describe("correct by critique", () => {
+  const asking = {
+    prompt: ({ prompt }: { prompt: readonly number[] }, steps: readonly (readonly number[])[]) => [
+      ...prompt,
+      failure,
+      ...steps.flat(),
+    ],
+    parse: (written: readonly number[]) => written[0] - 1,
+    maxTokens: 2,
+  };
+
+  it("continues before the step that is named, and keeps what verifies", async () => {
+    const tree = draw(`
+      1
+        3
+          4
+            5 → 0
+        6
+          7 → 0
+    `);
+    // Step 2 of the first is named and repaired; of the second, step 1 in vain.
+    const sampler = scripted({ "1 100 3 4 5": [2], "1 3": [8, 9], "1 100 6 7": [1], "1": [0] });
+    const report = await correct([tree], sampler, endsWithNine, { ...config, critique: asking });
+    expect(prefixes(sampler)).toEqual([
+      ["1 100 3 4 5", "1 100 6 7"],
+      ["1 3", "1"],
+    ]);
+    expect(report.critique).toEqual({ asked: 2, named: 2, verified: 1, tokens: 2 + 3 });
+    expect(tree.leaves.slice(2)).toMatchObject([{ source: "critique", corrects: 0, outcome: 1 }]);
+    expect(drawing(tree)).toContain("9 → #2 1 critique of 0");
+  });
+
+  it("asks of failures without a reference alone, and passes over steps that are not there", async () => {
+    const mixed = draw(`
+      1
+        3 → 0
+        9 → 1
+    `);
+    const tree = draw(`
+      2
+        3 → 0
+        4 → 0
+        5 → 0
+    `);
+    const sampler = scripted({ "2 100 3": [2], "2 100 4": [0], "2 100 5": [1] });
+    const report = await correct([mixed, tree], sampler, endsWithNine, {
+      ...config,
+      critique: { ...asking, prompt: (problem, steps) => (steps[0][0] === 5 ? null : asking.prompt(problem, steps)) },
+    });
+    expect(prefixes(sampler)).toEqual([["2 100 3", "2 100 4"]]);
+    expect(report.critique).toEqual({ asked: 2, named: 0, verified: 0, tokens: 2 });
+  });
+
+  it("comes after repair and before search, for what is left", async () => {
+    const tree = draw(`
+      1
+        3 → 0
+    `);
+    const sampler = scripted({ "1 100 3": [1], "1": [[9], [9]] });
+    const search = { mode: "gallop" } as const;
+    const report = await correct([tree], sampler, endsWithNine, { ...config, repair, critique: asking, search });
+    expect(prefixes(sampler)).toEqual([["1 100 3 100"], ["1 100 3"], ["1"]]);
+    expect([report.repair.verified, report.critique.verified, report.search.probes]).toEqual([0, 1, 0]);
   });
 });
 

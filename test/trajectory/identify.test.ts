@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { differingTokens, identify } from "../../src/trajectory/index.ts";
 import { draw } from "../support/draw.ts";
+import { random } from "../support/random.ts";
 
 const none = { firstError: -1, reference: -1, source: undefined };
 
@@ -140,5 +141,40 @@ describe("differingTokens", () => {
     [[], [1], []],
   ])("%j against %j: %j", (step, reference, differs) => {
     expect(differingTokens(step, reference)).toEqual(differs);
+  });
+
+  it.each([
+    ["a token put in", [1, 5, 2, 3], [1, 2, 3], [false, true, false, false]],
+    ["a token left out: the one that came instead", [1, 3], [1, 2, 3], [false, true]],
+    ["the first one left out", [2, 3], [1, 2, 3], [true, false]],
+    ["a token changed", [1, 9, 3], [1, 2, 3], [false, true, false]],
+    ["an early end", [1, 2], [1, 2, 3], [false, true]],
+    ["tokens around", [7, 1, 8], [1], [true, false, true]],
+    ["of equal ones the earliest", [1, 2, 1], [2, 1, 2], [false, false, true]],
+    ["nothing in common", [4, 5], [1, 2, 3], [true, true]],
+    ["no reference", [4, 5], [], [true, true]],
+    ["no step", [], [1], []],
+  ])("by the longest common subsequence: %s", (_name, step, reference, differs) => {
+    expect(differingTokens(step, reference, "subsequence")).toEqual(differs);
+  });
+
+  it("keeps as many tokens by subsequence as a longest one has, whatever is compared", () => {
+    const draws = random(5);
+    /** By trying every subset of a. */
+    const longest = (a: readonly number[], b: readonly number[]): number => {
+      let most = 0;
+      for (let subset = 0; subset < 2 ** a.length; subset++) {
+        const kept = a.filter((_, i) => (subset >> i) & 1);
+        let at = 0;
+        for (const token of b) if (token === kept[at]) at++;
+        if (at === kept.length) most = Math.max(most, at);
+      }
+      return most;
+    };
+    for (let round = 0; round < 200; round++) {
+      const [a, b] = [7, 6].map((length) => Array.from({ length }, () => Math.floor(draws() * 3)));
+      const kept = differingTokens(a, b, "subsequence").filter((differs) => !differs).length;
+      expect(kept, `${a.join()} against ${b.join()}`).toBe(longest(a, b));
+    }
   });
 });

@@ -142,6 +142,64 @@ describe("contrast", () => {
   });
 });
 
+describe("what a failed rollout pays for", () => {
+  const tree = () =>
+    draw(`
+      1
+        2
+          3 4
+            5 → 1
+          3 6
+            7 → 0
+    `);
+
+  it.each([
+    ["tokens", [0, 0, -0.5, 0]],
+    ["step", [0, -0.5, -0.5, 0]],
+    ["suffix", [0, -0.5, -0.5, -0.5]],
+  ] as const)("%s", (penalty, expected) => {
+    expect(credits(tree(), { ...contrast, penalty })).toEqual([[0.5, 0.5, 0.5, 0.5], expected]);
+  });
+
+  it("is nothing, however wide, where it only stopped too early", () => {
+    const early = draw(`
+      1
+        2 → 0
+          3 → 1
+    `);
+    expect(credits(early, { ...contrast, penalty: "suffix" })[0]).toEqual([0]);
+  });
+
+  it("can be told by the longest common subsequence of the two steps", () => {
+    const shifted = draw(`
+      1
+        2 9 3 4 → 0
+        2 3 4 5 → 1
+    `);
+    expect(credits(shifted, contrast)[0]).toEqual([0, -0.5, -0.5, -0.5]);
+    expect(credits(shifted, { ...contrast, tokenDiff: "subsequence" })[0]).toEqual([0, -0.5, 0, 0]);
+  });
+});
+
+describe("negativeOnly", () => {
+  it("is contrast without what is earned", () => {
+    const tree = draw(`
+      1
+        2
+          3 → 1
+          4 → 0
+        5 → 0
+          6 → 1 repair of 2
+    `);
+    const both = credits(tree, contrast);
+    expect(credits(tree, { ...contrast, rule: "negativeOnly" })).toEqual(
+      both.map((leaf) => leaf.map((credit) => Math.min(credit, 0))),
+    );
+    expect(both.flat().some((credit) => credit < 0)).toBe(true);
+    expect(both.flat().some((credit) => credit > 0)).toBe(true);
+  });
+});
+
 describe("positiveOnly", () => {
   it("is contrast without its penalties", () => {
     const tree = draw(`
