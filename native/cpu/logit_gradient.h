@@ -141,9 +141,9 @@ constexpr int64_t kSavedTargets = 64;
 template <bool with_rest, bool streamed, class Element>
 inline double plain_gradient(const Element* x, int64_t V, const Normaliser& of, float scale, float factor, Element* out) {
   const VecF base = splat(of.base), log_total = splat(-of.log_total), vscale = splat(scale), vfactor = splat(factor);
-  VecF p, others = {};
-  const auto step = [&](VecF logits) {
-    p = exp_of_shifted(fma(logits - base, vscale, log_total));
+  VecF others = {};
+  const auto step = [&](VecF logits) __attribute__((always_inline)) {
+    const VecF p = exp_of_shifted(fma(logits - base, vscale, log_total));
     if (with_rest) others += p < splat(0.7f) ? p : VecF{};
     return vfactor * p;
   };

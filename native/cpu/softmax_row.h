@@ -52,7 +52,8 @@ struct BlockSums {
   }
 };
 
-// visit(vector, u) for a block, `steps` vectors at a time; lanes beyond its end hold −∞.
+// visit(vector, u) for a block; a visitor that is not inlined reads its constants from memory at every vector, and the compiler
+// leaves it out of line in large functions unless it is told. `steps` vectors at a time; lanes beyond the block's end hold −∞.
 template <int64_t steps, class Element, class Visit>
 inline void visit_block(const Element* block, int64_t count, const Visit& visit) {
   constexpr int64_t kLine = 64 / sizeof(Element);
@@ -74,13 +75,13 @@ inline RowSums add_block(RowSums sums, const Element* block, int64_t count, floa
   {
     constexpr int64_t kSteps = 4;
     BlockSums<with_entropy, with_squares, kSteps> of(sums.top == -INFINITY ? 0.0f : sums.top, scale);
-    const auto sum = [&](VecF x, int64_t u) {
+    const auto sum = [&](VecF x, int64_t u) __attribute__((always_inline)) {
       const VecF z = (x - of.base) * of.scale;
       const VecF e = exp_of_shifted(z);
       of.top[u] = max(of.top[u], x);
       of.add(e, z, e, u);
     };
-    const auto search = [&](VecF x, int64_t u) { of.top[u] = max(of.top[u], x); };
+    const auto search = [&](VecF x, int64_t u) __attribute__((always_inline)) { of.top[u] = max(of.top[u], x); };
     if (sums.top == -INFINITY)
       visit_block<kSteps>(block, count, search);
     else
@@ -107,13 +108,14 @@ inline RowSums add_block(RowSums sums, const Element* block, int64_t count, floa
   constexpr int64_t kSteps = 2;
   BlockSums<with_entropy, with_squares, kSteps> of(masked ? 0.0f : sums.top, scale);
   VecI equal[kSteps] = {};
-  visit_block<kSteps>(block, count, [&](VecF x, int64_t u) {
-    const VecF z = (x - of.base) * of.scale;
-    const VecF e = exp_of_shifted(z);
-    const VecI is_top = x == of.base;
-    equal[u] -= is_top;
-    of.add(e, z, is_top ? VecF{} : e, u);
-  });
+  visit_block<kSteps>(
+      block, count, [&](VecF x, int64_t u) __attribute__((always_inline)) {
+        const VecF z = (x - of.base) * of.scale;
+        const VecF e = exp_of_shifted(z);
+        const VecI is_top = x == of.base;
+        equal[u] -= is_top;
+        of.add(e, z, is_top ? VecF{} : e, u);
+      });
   of.add_to(&sums);
   const VecI counts = equal[0] + equal[1];
   if (!masked)
