@@ -236,7 +236,14 @@ export async function* train(
     const updated = update(policy, optimizer, trees, supervisions, config, shuffle.next);
     const replayed = replay?.train(policy, trees) ?? noReplay;
     clock.lap("update");
-    gate.observe(repairExperience([...trees, ...replaced], correct.repair, config.groupSize, rolloutTokens));
+    gate.observe(
+      repairExperience(
+        [...trees, ...replaced],
+        correct.repair,
+        config.groupSize + (config.branches ?? 0),
+        rolloutTokens,
+      ),
+    );
 
     tokens += rolloutTokens + tokensOf(correct) + valueTokens;
     const sampled = [...trees, ...replaced];

@@ -2,9 +2,8 @@
 //
 // Packed positions are visited in depth-first order with the path to the current one on a stack (attention_rows.h): a position
 // takes the entry of its depth, which drops whatever branch was there, and its row sees the last of the entries up to its own,
-// as many as the window holds. Nothing of
-// a shared prefix is gathered again for another branch. A run of positions, each the child of the one before, is loaded at
-// once and its rows are computed in tiles.
+// as many as the window holds. Nothing of a shared prefix is gathered again for another branch. A run of positions, each the
+// child of the one before, is loaded at once and its rows are computed in tiles.
 
 #include "attention_rows.h"
 #include "cpu.h"

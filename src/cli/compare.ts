@@ -50,6 +50,10 @@ async function compareByConfig(path: string, named: readonly string[], options: 
   const json = options.json === undefined ? undefined : await openOutput(options.json);
   const line = progress(process.stdout);
   const results = await compare(variants, options.seeds, {
+    told: (text) => {
+      line.done();
+      console.log(text);
+    },
     warmStarted: (variant, step, steps, loss) => {
       line.update(`${variant}: warm start  step ${step}/${steps}  loss ${loss.toFixed(3)}`);
     },

@@ -1,5 +1,6 @@
 /** Several configurations of one run, each with several seeds, from the same policies. */
 
+import { setNumThreads } from "../ops/native.ts";
 import type { TransformerPolicy } from "../policies/transformer.ts";
 import { loopConfigOf, type RunConfig } from "./config.ts";
 import { runLoop, type CurvePoint, type LoopResult, type RunCounts } from "./loop.ts";
@@ -29,6 +30,8 @@ export interface ComparedVariant {
 
 /** What a listener hears while a comparison works; it waits for it. */
 export interface CompareEvents {
+  /** what a person should know: problems left out */
+  told(line: string): void;
   warmStarted(variant: string, step: number, steps: number, loss: number): void | Promise<void>;
   evaluated(variant: string, seed: number, point: CurvePoint): void | Promise<void>;
   compared(variant: ComparedVariant): void | Promise<void>;
@@ -46,7 +49,9 @@ export async function compare(
     const runs: ComparedRun[] = [];
     for (const seed of seeds) {
       const seeded = { ...config, seed };
+      if (seeded.threads > 0) setNumThreads(seeded.threads);
       const setup = await setUp(seeded);
+      for (const line of setup.told) events.told(`${name}, seed ${seed}: ${line}`);
       const policy = await startOf(setup, seeded, taught, (step, steps, loss) =>
         events.warmStarted(name, step, steps, loss),
       );
@@ -72,6 +77,10 @@ const startFields = [
   "tokenizer",
   "symbols",
   "maxTokens",
+  "maxPositions",
+  "chat",
+  "maxProblems",
+  "evaluationProblems",
   "repairFormat",
   "layers",
   "hidden",

@@ -110,7 +110,7 @@ async function signalled(path: string, signal: NodeJS.Signals, isTime: () => boo
 }
 
 describe("stepcredit train", () => {
-  it("ends with the same bytes after ten kills at random moments as without", { timeout: 180_000 }, async () => {
+  it("ends with the same bytes after ten kills at random moments as without", async () => {
     expect(stepcredit("train", configured("whole"))).toMatchObject(finished);
     const whole = linesOf("whole");
     const path = configured("killed");
