@@ -49,7 +49,8 @@ async function runBench(names: readonly string[], options: BenchOptions): Promis
     return;
   }
   const kept = options.keep === true && options.json !== undefined ? await rowsOf(options.json) : [];
-  const json = options.json === undefined ? undefined : await openOutput(options.json);
+  // Opening it empties it: what is kept stays on the disk until there is something to write.
+  const json = options.json === undefined || options.keep === true ? undefined : await openOutput(options.json);
   const env = await environment(options.peers, process.argv.slice(2), options.note);
   const { cpu, isa, blas, node, commit, peers } = env;
   const found = Object.entries(peers).map(([name, version]) => `, ${name} ${version}`);
@@ -68,7 +69,7 @@ async function runBench(names: readonly string[], options: BenchOptions): Promis
       console.log(tableLine(report.record));
     }
   }
-  if (json !== undefined) await writeJson(json, merged(kept, records));
+  if (options.json !== undefined) await writeJson(json ?? (await openOutput(options.json)), merged(kept, records));
 }
 
 async function rowsOf(path: string): Promise<readonly BenchRecord[]> {
