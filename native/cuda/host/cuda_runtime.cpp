@@ -1,0 +1,153 @@
+#include "cuda_runtime.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <map>
+#include <mutex>
+
+namespace {
+
+thread_local cudaError_t last = cudaSuccess;
+
+cudaError_t kept(cudaError_t error) {
+  if (error != cudaSuccess) last = error;
+  return error;
+}
+
+struct Mapping {
+  void* start;
+  size_t mapped;
+  size_t bytes;
+};
+std::mutex mutex;
+std::map<void*, Mapping> mappings;
+
+// STEPCREDIT_SIMT_MEMORY: bytes of the device, for tests of what happens where they are used up; default 8 GiB.
+size_t device_bytes() {
+  const char* const given = getenv("STEPCREDIT_SIMT_MEMORY");
+  return given ? strtoull(given, nullptr, 10) : size_t{8} << 30;
+}
+size_t used = 0;
+
+constexpr size_t kAlignment = 256;
+
+}  // namespace
+
+const char* cudaGetErrorName(cudaError_t error) {
+  return error == cudaSuccess                 ? "cudaSuccess"
+         : error == cudaErrorMemoryAllocation ? "cudaErrorMemoryAllocation"
+         : error == cudaErrorInvalidDevice    ? "cudaErrorInvalidDevice"
+                                              : "cudaErrorInvalidValue";
+}
+
+const char* cudaGetErrorString(cudaError_t error) {
+  return error == cudaSuccess                 ? "no error"
+         : error == cudaErrorMemoryAllocation ? "out of memory"
+         : error == cudaErrorInvalidDevice    ? "invalid device ordinal"
+                                              : "invalid argument";
+}
+
+cudaError_t cudaGetLastError() {
+  const cudaError_t error = last;
+  last = cudaSuccess;
+  return error;
+}
+
+cudaError_t cudaPeekAtLastError() { return last; }
+
+cudaError_t cudaGetDeviceCount(int* count) {
+  *count = 1;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
+
+cudaError_t cudaSetDevice(int device) { return kept(device == 0 ? cudaSuccess : cudaErrorInvalidDevice); }
+
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  if (device != 0) return kept(cudaErrorInvalidDevice);
+  *properties = {"device code on the host", 0, 0, 4, device_bytes(), 227 << 10, 1 << 20};
+  return cudaSuccess;
+}
+
+cudaError_t cudaDriverGetVersion(int* version) {
+  *version = 0;
+  return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int* version) {
+  *version = 0;
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  *total = device_bytes();
+  *free = *total - used;
+  return cudaSuccess;
+}
+
+// The range ends at a page that may not be touched, less what alignment asks; the bytes between are not watched.
+cudaError_t cudaMalloc(void** memory, size_t bytes) {
+  *memory = nullptr;
+  if (bytes == 0) return cudaSuccess;
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (bytes > device_bytes() - used) return kept(cudaErrorMemoryAllocation);
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  const size_t mapped = (rounded + page - 1) / page * page;
+  char* const start =
+      static_cast<char*>(mmap(nullptr, mapped + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  if (start == MAP_FAILED) return kept(cudaErrorMemoryAllocation);
+  mprotect(start + mapped, page, PROT_NONE);
+  *memory = start + mapped - rounded;
+  memset(*memory, 0xff, rounded);
+  mappings[*memory] = {start, mapped + page, bytes};
+  used += bytes;
+  return cudaSuccess;
+}
+
+cudaError_t cudaFree(void* memory) {
+  if (!memory) return cudaSuccess;
+  const std::lock_guard<std::mutex> lock(mutex);
+  const auto found = mappings.find(memory);
+  if (found == mappings.end()) return kept(cudaErrorInvalidValue);
+  munmap(found->second.start, found->second.mapped);
+  used -= found->second.bytes;
+  mappings.erase(found);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMallocHost(void** memory, size_t bytes) {
+  *memory = malloc(bytes);
+  return *memory ? cudaSuccess : kept(cudaErrorMemoryAllocation);
+}
+
+cudaError_t cudaFreeHost(void* memory) {
+  free(memory);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t) {
+  if (bytes > 0) memmove(to, from, bytes);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemsetAsync(void* memory, int byte, size_t bytes, cudaStream_t) {
+  if (bytes > 0) memset(memory, byte, bytes);
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  *stream = nullptr;
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
