@@ -33,11 +33,12 @@ struct PromiseCall : Job {
   ScError error = {};
   int32_t code = 0;
   std::vector<Held> arrays;
+  std::vector<Extent> extents;
   Copies copies;
   napi_deferred deferred = nullptr;
   std::shared_ptr<Environment> environment;
 
-  void run() override { code = run_op(*bound, record, &error); }
+  void run() override { code = run_op(*bound, record, extents, &error); }
   void ended() override;
   void let_go(napi_env env);
 };
@@ -86,7 +87,7 @@ bool still_there(Napi::Env env, const Held& held, void** elements) {
 Napi::Value deliver(Napi::Env env, const PromiseCall& call) {
   if (is_cancelled(call)) return Napi::Error::New(env, call.name + ": cancelled").Value();
   if (call.code != 0)
-    return Napi::Error::New(env, call.name + ": " + (call.error.text[0] ? call.error.text : "failed")).Value();
+    return Napi::Error::New(env, failure(call.name, *call.bound, call.error)).Value();
   for (const Held& held : call.arrays) {
     void* elements;
     if (held.given && held.field->written && !still_there(env, held, &elements))
@@ -209,6 +210,7 @@ void hold(Napi::Env env, PromiseCall& call, const std::vector<ArrayArgument>& ar
     if (napi_create_reference(env, array.array, 1, &held.array) != napi_ok) throw Napi::Error::New(env);
     if (array.bytes > 0) held.block = use_block_of(array.elements);
     call.arrays.push_back(held);
+    call.extents.push_back({array.field, array.bytes});
     const bool copy = array.bytes > 0 && held.given && !held.block && !is_shared(env, array.buffer);
     copied.push_back(copy ? &array : nullptr);
     if (copy) call.copies.add(array.elements, array.bytes);

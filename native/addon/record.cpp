@@ -3,6 +3,8 @@
 #include <cstring>
 #include <string>
 
+#include "staging.h"
+
 namespace {
 
 // What a field takes in this record, in words; null where the type of the array is right.
@@ -104,8 +106,19 @@ void fill_record(Napi::Env env, const OpEntry& op, const Napi::Object& arguments
   for (const Field& field : op.fields) fill(env, op, field, arguments.Get(field.name), record->bytes, arrays);
 }
 
-int32_t run_op(const BoundOp& bound, const Record& record, ScError* error) {
+int32_t call_op(const BoundOp& bound, const Record& record, ScStream queue, ScError* error) {
   int32_t (*function)(const void*, ScStream, ScError*);
   memcpy(&function, reinterpret_cast<const char*>(bound.backend) + bound.entry->function_offset, sizeof function);
-  return function(record.bytes, nullptr, error);
+  return function(record.bytes, queue, error);
+}
+
+int32_t run_op(const BoundOp& bound, const Record& record, const std::vector<Extent>& arrays, ScError* error) {
+  return bound.device ? run_staged(bound, record, arrays, error) : call_op(bound, record, nullptr, error);
+}
+
+std::string failure(const std::string& name, const BoundOp& bound, const ScError& error) {
+  std::string text = error.text[0] ? error.text : "failed";
+  const std::string own = std::string(bound.entry->name) + ": ";
+  if (text.compare(0, own.size(), own) == 0) text.erase(0, own.size());
+  return name + ": " + text;
 }

@@ -34,11 +34,38 @@ export interface NativeMemory {
   release(buffer: ArrayBuffer): void;
 }
 
+/** The kernels of a backend, by their C name. */
+export interface NativeKernels {
+  readonly ops: Readonly<Record<string, NativeOp>>;
+  /** the same as promise calls */
+  readonly starters: Readonly<Record<string, NativeStart>>;
+}
+
+/** A device of a plug-in. */
+export interface NativeDevice {
+  readonly name: string;
+  readonly architecture: string;
+  readonly memoryBytes: number;
+  readonly multiprocessors: number;
+  open(): NativeKernels;
+}
+
+/** A plug-in that was looked for. */
+export interface NativePlugin {
+  readonly status: "not-built" | "load-failed" | "abi-mismatch" | "present-no-device" | "ready";
+  /** why it is not ready */
+  readonly why: string;
+  readonly build: string;
+  readonly devices: readonly NativeDevice[];
+}
+
 export interface Addon {
   /** per instruction set, the best first; the ops by their C name */
   readonly backends: Readonly<Record<string, Readonly<Record<string, NativeOp>>>>;
   /** the same ops as promise calls */
   readonly starters: Readonly<Record<string, Readonly<Record<string, NativeStart>>>>;
+  /** loads a library of a backend, once for the process */
+  loadPlugin(path: string): NativePlugin;
   /** zeroed memory, aligned to 64 bytes; null where the engine allows no buffers on foreign memory */
   allocate(bytes: number): NativeMemory | null;
   /** bytes of such memory that are not freed yet, of all threads of the process */
