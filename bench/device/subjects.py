@@ -25,6 +25,7 @@ class Subject:
     bytes: int  # that must move
     flops: int  # of matrix products; 0: memory is what counts
     peers: typing.Dict[str, typing.Callable[[], None]]
+    inputs: tuple  # that must live as long as ours is called
 
 
 def torch_dtype(dtype):
@@ -100,6 +101,7 @@ def logprobs(plugin, device, rows, vocabulary, dtype):
         rows * vocabulary * logits.element_size(),
         0,
         peers,
+        (logits, offsets, targets),
     )
 
 
@@ -145,6 +147,7 @@ def policy_update(plugin, device, rows, vocabulary, dtype):
         2 * rows * vocabulary * logits.element_size(),
         0,
         with_peers(gradient, logits),
+        (logits, offsets, targets, old, advantages, weights, logprobs_, lse, dlogprobs),
     )
 
 
@@ -185,6 +188,7 @@ def linear_logprobs(plugin, device, rows, vocabulary, width, dtype):
         (rows + vocabulary) * width * hidden.element_size(),
         2 * rows * vocabulary * width,
         with_peers(eager, hidden, weight),
+        (hidden, weight, offsets, targets),
     )
 
 
@@ -223,6 +227,7 @@ def linear_logprobs_backward(plugin, device, rows, vocabulary, width, dtype):
         (rows + 2 * vocabulary) * width * hidden.element_size(),
         6 * rows * vocabulary * width,
         with_peers(gradients, hidden, weight),
+        (hidden, weight, offsets, targets, lse, out, upstream),
     )
 
 
