@@ -56,6 +56,7 @@
         "native/addon/arguments.cpp",
         "native/addon/blocks.cpp",
         "native/addon/copies.cpp",
+        "native/addon/device_memory.cpp",
         "native/addon/devices.cpp",
         "native/addon/promises.cpp",
         "native/addon/record.cpp",

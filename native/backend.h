@@ -108,7 +108,8 @@ struct ScPlugin {
   int32_t (*allocate)(int32_t device, size_t bytes, void** memory, ScError* error);
   int32_t (*release)(int32_t device, void* memory, ScError* error);
 
-  // `from` of an upload and `to` of a download are memory of the host, which has to stay until the queue was waited for.
+  // `from` of an upload and `to` of a download are memory of the host. It may be reused after an upload has returned; a
+  // download has been written when the queue was waited for.
   int32_t (*upload)(ScStream queue, void* to, const void* from, size_t bytes, ScError* error);
   int32_t (*download)(ScStream queue, void* to, const void* from, size_t bytes, ScError* error);
   int32_t (*clear)(ScStream queue, void* memory, size_t bytes, ScError* error);

@@ -29,7 +29,8 @@ const headers = [
   ...filesIn("cuda/host", ".h"),
 ];
 
-const hash = (...parts) => parts.reduce((sum, part) => sum.update(part).update("\0"), createHash("sha256")).digest("hex");
+const hash = (...parts) =>
+  parts.reduce((sum, part) => sum.update(part).update("\0"), createHash("sha256")).digest("hex");
 const ofHeaders = hash(compiler, ...flags, ...headers.map((file) => readFileSync(file)));
 
 async function run(...args) {

@@ -16,6 +16,7 @@
 #include "devices.h"
 #include "promises.h"
 #include "record.h"
+#include "staging.h"
 #include "tensors.h"
 
 namespace {
@@ -32,12 +33,13 @@ Napi::Value call(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const BoundOp& bound = bound_op(info);
   Record record;
-  std::vector<ArrayArgument> arrays;
-  fill_record(env, *bound.entry, info[0].As<Napi::Object>(), &record, bound.device ? &arrays : nullptr);
-  std::vector<Extent> extents;
-  for (const ArrayArgument& array : arrays) extents.push_back({array.field, array.bytes});
+  RecordArrays arrays;
+  fill_record(env, bound, info[0].As<Napi::Object>(), &record, bound.lane ? &arrays : nullptr);
+  std::vector<Extent> of_host;
+  for (const ArrayArgument& array : arrays.of_host) of_host.push_back({array.field, array.bytes});
   ScError error = {};
-  if (run_op(bound, record, extents, &error) != 0) throw Napi::Error::New(env, failure(bound.entry->name, bound, error));
+  const int32_t code = bound.lane ? enqueue_staged(bound, record, of_host, &error) : call_op(bound, record, nullptr, &error);
+  if (code != 0) throw Napi::Error::New(env, failure(bound.entry->name, bound, error));
   return env.Undefined();
 }
 
@@ -74,16 +76,15 @@ Napi::Value first_outside(const Napi::CallbackInfo& info) {
 }
 
 // The ops of one backend as an object of functions.
-Napi::Object bind(Napi::Env env, const ScBackend* backend, Device* device,
-                  Napi::Value (*function)(const Napi::CallbackInfo&)) {
+Napi::Object bind(Napi::Env env, const ScBackend* backend, Lane* lane, Napi::Value (*function)(const Napi::CallbackInfo&)) {
   Napi::Object ops = Napi::Object::New(env);
   for (const OpEntry& entry : op_entries())
-    ops.Set(entry.name, Napi::Function::New(env, function, entry.name, new BoundOp{&entry, backend, device}));
+    ops.Set(entry.name, Napi::Function::New(env, function, entry.name, new BoundOp{&entry, backend, lane}));
   return ops;
 }
 
 // loadPlugin(path): { status, why, build, devices: [{ name, architecture, memoryBytes, multiprocessors, open() }] }; open()
-// gives the ops of the device, { ops, starters }.
+// gives the ops of the device and its memory, { ops, starters, memory }, and is called once in an environment.
 Napi::Value load(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const LoadedPlugin loaded = load_plugin(info[0].ToString().Utf8Value());
@@ -100,8 +101,10 @@ Napi::Value load(const Napi::CallbackInfo& info) {
     device.Set("multiprocessors", entry.description.multiprocessors);
     device.Set("open", Napi::Function::New(env, [of = entry.device](const Napi::CallbackInfo& opened) -> Napi::Value {
                  Napi::Object ops = Napi::Object::New(opened.Env());
-                 ops.Set("ops", bind(opened.Env(), of->plugin->ops, of, call));
-                 ops.Set("starters", bind(opened.Env(), of->plugin->ops, of, start));
+                 Lane* const lane = open_lane(opened.Env(), of);
+                 ops.Set("ops", bind(opened.Env(), of->plugin->ops, lane, call));
+                 ops.Set("starters", bind(opened.Env(), of->plugin->ops, lane, start));
+                 ops.Set("memory", memory_functions(opened.Env(), lane));
                  return ops;
                }));
     devices.Set(devices.Length(), device);

@@ -30,8 +30,8 @@ std::string version_text(const char* of, uint32_t version, uint32_t bytes) {
   return std::string(of) + " has ABI version " + std::to_string(version) + " with " + std::to_string(bytes) + " bytes";
 }
 
-// What differs from the tables that this addon was compiled with; empty where nothing does. Nothing behind the first two members
-// is read before they are known to be right.
+// What differs from the tables that this addon was compiled with; empty where nothing does. Nothing behind the first two
+// members is read before they are known to be right.
 std::string mismatch(const ScPlugin* plugin) {
   if (!plugin) return "it gives no table";
   if (plugin->abi_version != kScAbiVersion || plugin->table_bytes != sizeof(ScPlugin))

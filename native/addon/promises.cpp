@@ -34,6 +34,7 @@ struct PromiseCall : Job {
   int32_t code = 0;
   std::vector<Held> arrays;
   std::vector<Extent> extents;
+  std::vector<std::shared_ptr<DeviceMemory>> of_device;  // which the call keeps
   Copies copies;
   napi_deferred deferred = nullptr;
   std::shared_ptr<Environment> environment;
@@ -71,6 +72,8 @@ void PromiseCall::let_go(napi_env env) {
     if (held.block) release_block(held.block);
   }
   arrays.clear();
+  for (const auto& memory : of_device) memory->end_use(env);
+  of_device.clear();
 }
 
 // ── settling, on the JavaScript thread
@@ -86,8 +89,7 @@ bool still_there(Napi::Env env, const Held& held, void** elements) {
 // Copies back what the op wrote, or says why not.
 Napi::Value deliver(Napi::Env env, const PromiseCall& call) {
   if (is_cancelled(call)) return Napi::Error::New(env, call.name + ": cancelled").Value();
-  if (call.code != 0)
-    return Napi::Error::New(env, failure(call.name, *call.bound, call.error)).Value();
+  if (call.code != 0) return Napi::Error::New(env, failure(call.name, *call.bound, call.error)).Value();
   for (const Held& held : call.arrays) {
     void* elements;
     if (held.given && held.field->written && !still_there(env, held, &elements))
@@ -233,11 +235,16 @@ Napi::Value start_call(Napi::Env env, const BoundOp& bound, const Napi::Object& 
   call->bound = &bound;
   call->name = name;
   call->environment = home;
-  std::vector<ArrayArgument> arrays;
-  fill_record(env, *bound.entry, arguments, &call->record, &arrays);
+  RecordArrays arrays;
+  fill_record(env, bound, arguments, &call->record, &arrays);
+  for (const auto& memory : arrays.of_device) memory->begin_use();
+  call->of_device = std::move(arrays.of_device);
   napi_value settled;
   try {
-    hold(env, *call, arrays, buffers_of(env, given));
+    // The call has a queue of its own, which knows nothing of what the environment's has to do yet.
+    ScError error = {};
+    if (!call->of_device.empty() && bound.lane->wait(&error) != 0) throw Napi::Error::New(env, failure(name, bound, error));
+    hold(env, *call, arrays.of_host, buffers_of(env, given));
     if (napi_create_promise(env, &call->deferred, &settled) != napi_ok) throw Napi::Error::New(env);
   } catch (...) {
     call->let_go(env);

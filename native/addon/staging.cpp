@@ -49,6 +49,15 @@ class Staged {
     return true;
   }
 
+  // Leaves the copies to the lane, which releases them when it has been waited for.
+  void hand_over(Lane* lane) {
+    for (const Range& range : ranges) {
+      lane->staged.push_back(range.copy);
+      lane->staged_bytes += static_cast<size_t>(range.end - range.begin);
+    }
+    ranges.clear();
+  }
+
   char* of(char* address) const {
     const auto after = std::upper_bound(ranges.begin(), ranges.end(), address,
                                         [](const char* wanted, const Range& range) { return wanted < range.begin; });
@@ -78,34 +87,59 @@ class Staged {
   std::vector<Range> ranges;
 };
 
-int32_t run(const BoundOp& bound, ScStream queue, const Record& record, const std::vector<Extent>& arrays, ScError* error) {
-  Staged staged(*bound.device, queue);
-  const ScPlugin& plugin = *bound.device->plugin;
+// The op on the queue, with the arrays of the host copied to the device.
+int32_t enqueue(const BoundOp& bound, ScStream queue, const Record& record, const std::vector<Extent>& of_host, Staged* staged,
+                ScError* error) {
   Record on_device = record;
-  int32_t code = 1;
-  if (staged.upload(record, arrays, error)) {
-    for (const Extent& array : arrays) {
-      const char* const copy = staged.of(address_in(record, array));
-      memcpy(on_device.bytes + array.field->offset, &copy, sizeof copy);
-    }
-    code = call_op(bound, on_device, queue, error);
+  if (!staged->upload(record, of_host, error)) return 1;
+  for (const Extent& array : of_host) {
+    const char* const copy = staged->of(address_in(record, array));
+    memcpy(on_device.bytes + array.field->offset, &copy, sizeof copy);
   }
-  // Also after a failure: what was enqueued before it reads memory that is released now.
+  return call_op(bound, on_device, queue, error);
+}
+
+// Waits, and copies back what was written.
+int32_t finish(const BoundOp& bound, ScStream queue, const Record& record, const std::vector<Extent>& of_host, Staged* staged,
+               int32_t code, ScError* error) {
+  const ScPlugin& plugin = *bound.lane->device->plugin;
+  // Also after a failure: what was enqueued before it reads memory that is released next.
   ScError late = {};
   if (plugin.wait(queue, &late) != 0 && code == 0) {
     *error = late;
-    code = late.code;
+    return late.code;
   }
-  if (code == 0 && (!staged.download(record, arrays, error) || plugin.wait(queue, error) != 0)) code = 1;
-  return code;
+  if (code != 0) return code;
+  return staged->download(record, of_host, error) && plugin.wait(queue, error) == 0 ? 0 : 1;
 }
+
+// Copies for calls that are enqueued may take this much memory before they are waited for.
+constexpr size_t kMostStagedBytes = size_t{64} << 20;
+constexpr size_t kMostStaged = 256;
 
 }  // namespace
 
-int32_t run_staged(const BoundOp& bound, const Record& record, const std::vector<Extent>& arrays, ScError* error) {
-  const ScStream queue = bound.device->take_queue(error);
+int32_t run_staged(const BoundOp& bound, const Record& record, const std::vector<Extent>& of_host, ScError* error) {
+  Device& device = *bound.lane->device;
+  const ScStream queue = device.take_queue(error);
   if (!queue) return 1;
-  const int32_t code = run(bound, queue, record, arrays, error);
-  bound.device->give_back(queue);
+  int32_t code;
+  {
+    Staged staged(device, queue);
+    code = enqueue(bound, queue, record, of_host, &staged, error);
+    code = finish(bound, queue, record, of_host, &staged, code, error);
+  }
+  device.give_back(queue);
   return code;
+}
+
+int32_t enqueue_staged(const BoundOp& bound, const Record& record, const std::vector<Extent>& of_host, ScError* error) {
+  Lane& lane = *bound.lane;
+  Staged staged(*lane.device, lane.queue);
+  const int32_t code = enqueue(bound, lane.queue, record, of_host, &staged, error);
+  lane.pending = true;
+  const bool writes = std::any_of(of_host.begin(), of_host.end(), [](const Extent& array) { return array.field->written; });
+  if (code != 0 || writes) return finish(bound, lane.queue, record, of_host, &staged, code, error);
+  staged.hand_over(&lane);
+  return lane.staged_bytes > kMostStagedBytes || lane.staged.size() > kMostStaged ? lane.wait(error) : 0;
 }

@@ -47,7 +47,21 @@ export interface NativeDevice {
   readonly architecture: string;
   readonly memoryBytes: number;
   readonly multiprocessors: number;
-  open(): NativeKernels;
+  /** once in an environment */
+  open(): NativeKernels & { readonly memory: NativeDeviceMemory };
+}
+
+/** Memory of a device, for which objects stand. */
+export interface NativeDeviceMemory {
+  /** makes `target` stand for zeroed memory; a RangeError where there is none */
+  allocate(target: object, bytes: number, dtype: number, length: number): void;
+  /** makes `target` stand for `length` elements of the memory of another, from `begin` */
+  view(target: object, of: object, begin: number, length: number): void;
+  upload(target: object, array: Float32Array | Uint16Array): void;
+  download(target: object, array: Float32Array | Uint16Array): void;
+  clear(target: object): void;
+  dispose(target: object): void;
+  wait(): void;
 }
 
 /** A plug-in that was looked for. */

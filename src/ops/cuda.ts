@@ -1,10 +1,12 @@
 /** The CUDA plug-in: where it is looked for, what became of it, and the ops of its devices. */
 
+import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { existsSync } from "node:fs";
 
-import { loadAddon, type NativeDevice } from "./addon.ts";
+import { loadAddon, type NativeDevice, type NativeKernels } from "./addon.ts";
+import type { DeviceMemory } from "./device-ops.ts";
+import { DeviceTensor } from "./device-tensor.ts";
 
 export type CudaStatus = "off" | "not-built" | "load-failed" | "abi-mismatch" | "present-no-device" | "ready";
 
@@ -57,8 +59,7 @@ function pluginPath(): string {
 
 /** Loads the plug-in, where there is one, and says what it finds. Only this and `openOps("cuda")` do. */
 export function cudaReport(): CudaReport {
-  const { report } = look();
-  return report;
+  return look().report;
 }
 
 function look(): { readonly report: CudaReport; readonly devices: readonly NativeDevice[] } {
@@ -78,8 +79,18 @@ function look(): { readonly report: CudaReport; readonly devices: readonly Nativ
   return { report: { status, why, remedy: remedies[status], path, build, devices: described }, devices };
 }
 
-/** The kernels of a device of the plug-in. Throws where there is none, and says why and what helps. */
-export function openDevice(index: number): { readonly name: string } & ReturnType<NativeDevice["open"]> {
+/** A device of the plug-in, opened. */
+interface OpenDevice {
+  readonly name: string;
+  readonly kernels: NativeKernels;
+  readonly memory: DeviceMemory;
+}
+
+/** By path and index: a device is opened once in an environment, so that all of its ops have their calls in one queue. */
+const opened = new Map<string, OpenDevice>();
+
+/** The kernels and the memory of a device of the plug-in. Throws where there is none, and says why and what helps. */
+export function openDevice(index: number): OpenDevice {
   const { report, devices } = look();
   if (report.status !== "ready") {
     throw new Error(`openOps: CUDA is ${report.status}: ${report.why}. Remedy: ${report.remedy}.`);
@@ -88,5 +99,22 @@ export function openDevice(index: number): { readonly name: string } & ReturnTyp
   if (device === undefined) {
     throw new RangeError(`openOps: expected index in 0 … ${devices.length - 1}, received ${index}`);
   }
-  return { name: `cuda/${index} ${device.name}`, ...device.open() };
+  const key = `${index} ${report.path}`;
+  const known = opened.get(key) ?? open(device, index);
+  opened.set(key, known);
+  return known;
+}
+
+function open(native: NativeDevice, index: number): OpenDevice {
+  const { memory, ...kernels } = native.open();
+  const place = { device: `cuda/${index}`, memory };
+  return {
+    name: `cuda/${index} ${native.name}`,
+    kernels,
+    memory: {
+      allocate: (shape, dtype) => DeviceTensor.allocate(place, shape, dtype),
+      from: (numbers, shape, dtype) => DeviceTensor.from(place, numbers, shape, dtype),
+      wait: () => memory.wait(),
+    },
+  };
 }

@@ -3,6 +3,7 @@
 import { loadAddon, type NativeKernels } from "./addon.ts";
 import { Check } from "./check.ts";
 import { openDevice } from "./cuda.ts";
+import type { DeviceOps } from "./device-ops.ts";
 import { attentionPlans } from "./native/attention.ts";
 import { syncOps, type KernelPlans } from "./native/call.ts";
 import { logprobsPlans } from "./native/logprobs.ts";
@@ -58,7 +59,7 @@ export interface CudaOptions {
  * hand; nothing falls back silently.
  */
 export function openOps(device?: "cpu", options?: CpuOptions): NativeOps;
-export function openOps(device: "cuda", options?: CudaOptions): NativeOps;
+export function openOps(device: "cuda", options?: CudaOptions): DeviceOps;
 export function openOps(device: "cpu" | "cuda", options?: CpuOptions & CudaOptions): NativeOps;
 export function openOps(device: "cpu" | "cuda" = "cpu", options: CpuOptions & CudaOptions = {}): NativeOps {
   if (device === "cuda") return cudaOps(new Check("openOps").integer("index", options.index ?? 0, 0));
@@ -76,9 +77,9 @@ function cpuOps(options: CpuOptions): NativeOps {
   return opsOf(`cpu/${isa}`, { ops, starters: starters[isa] }, options.blas === false ? 1 : 0);
 }
 
-function cudaOps(index: number): NativeOps {
-  const { name, ...kernels } = openDevice(index);
-  return opsOf(name, kernels, 0);
+function cudaOps(index: number): DeviceOps {
+  const { name, kernels, memory } = openDevice(index);
+  return { ...opsOf(name, kernels, 0), memory } as DeviceOps;
 }
 
 /** @param portable 1: the portable matrix product even where BLAS is at hand */
