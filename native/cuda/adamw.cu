@@ -7,6 +7,7 @@
 #include "quad.cuh"
 #include "queue.cuh"
 #include "table.cuh"
+#include "unroll.cuh"
 
 namespace gpu {
 
@@ -21,6 +22,7 @@ __global__ void sum_squares(const float* grads, int64_t count, bool wide, double
   double sums[kQuad] = {};
   for (int64_t i = begin + threadIdx.x * kQuad; i < begin + kBlock && i < count; i += kThreads * kQuad) {
     const Quad g = load_quad(grads + i, count - i, wide);
+    SC_UNROLL
     for (int q = 0; q < kQuad; ++q) sums[q] = fma(static_cast<double>(g.of[q]), static_cast<double>(g.of[q]), sums[q]);
   }
   const double sum = reduce_block<kThreads>((sums[0] + sums[1]) + (sums[2] + sums[3]), Add{});
@@ -59,6 +61,7 @@ __global__ void step_parameters(AdamwArgs args, Step step, bool wide) {
   const Quad g = load_quad(args.grads + i, count, wide);
   Quad m = load_quad(args.m + i, count, wide), v = load_quad(args.v + i, count, wide);
   Quad p = load_quad(args.params + i, count, wide);
+  SC_UNROLL
   for (int q = 0; q < kQuad; ++q) {
     const float slope = g.of[q] * step.scale;
     m.of[q] = step.beta1 * m.of[q] + step.rest1 * slope;
@@ -74,7 +77,7 @@ __global__ void step_parameters(AdamwArgs args, Step step, bool wide) {
 
 int32_t grad_norm(const GradNormArgs* args, ScStream stream, ScError* error) {
   Queue& queue = queue_of(stream);
-  const int64_t blocks = pieces_of(args->count, kBlock);
+  const int64_t blocks = blocks_of(args->count, kBlock);
   double* const partial =
       static_cast<double*>(scratch(&queue, static_cast<size_t>(blocks + 1) * sizeof(double), "grad_norm", error));
   if (!partial) return 1;
@@ -90,7 +93,7 @@ int32_t adamw(const AdamwArgs* args, ScStream stream, ScError* error) {
   const bool wide = lies_in_quads(args->grads, kQuad) && lies_in_quads(args->params, kQuad) && lies_in_quads(args->m, kQuad) &&
                     lies_in_quads(args->v, kQuad);
   if (args->count > 0)
-    launch(step_parameters, {static_cast<unsigned>(pieces_of(args->count, kThreads * kQuad)), kThreads}, queue.stream, *args,
+    launch(step_parameters, {static_cast<unsigned>(blocks_of(args->count, kThreads * kQuad)), kThreads}, queue.stream, *args,
            step_of(*args), wide);
   return launched(&queue, "adamw", error);
 }

@@ -30,14 +30,14 @@ static __global__ void add_column_sums(const double* partial, int64_t chunks, in
 }
 
 inline size_t column_sum_bytes(int64_t rows, int64_t columns) {
-  return static_cast<size_t>(pieces_of(rows, kSummedRows) * columns) * sizeof(double);
+  return static_cast<size_t>(blocks_of(rows, kSummedRows) * columns) * sizeof(double);
 }
 
 // to [columns] += Σ of the rows of x, in f64, of which `memory` holds column_sum_bytes.
 inline void add_columns(cudaStream_t stream, const float* x, int64_t rows, int64_t columns, float* to, void* memory) {
   if (rows <= 0 || columns <= 0) return;
-  const int64_t chunks = pieces_of(rows, kSummedRows);
-  const unsigned across = static_cast<unsigned>(pieces_of(columns, kSummingThreads));
+  const int64_t chunks = blocks_of(rows, kSummedRows);
+  const unsigned across = static_cast<unsigned>(blocks_of(columns, kSummingThreads));
   double* const partial = static_cast<double*>(memory);
   launch(sum_columns, {dim3(across, static_cast<unsigned>(chunks)), kSummingThreads}, stream, x, rows, columns, partial);
   launch(add_column_sums, {across, kSummingThreads}, stream, partial, chunks, columns, to);

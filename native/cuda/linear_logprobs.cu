@@ -17,6 +17,7 @@
 #include "logit_row.cuh"
 #include "matmul.cuh"
 #include "table.cuh"
+#include "unroll.cuh"
 
 namespace gpu {
 
@@ -28,6 +29,7 @@ constexpr int kMostRowThreads = 512;
 static_assert(kSlabColumns % (kMostRowThreads * Wide<float>::kCount) == 0, "a slab ends where all threads have had as many");
 
 constexpr int kThreads = 256;
+constexpr int kInFlight = 4;  // vectors of a thread that are on their way at once
 
 int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -123,21 +125,14 @@ __global__ void __launch_bounds__(kRowThreads)
   const LogitRow<float> row = slab_row(args.head, y, slab, t);
   float* const logprobs = args.logprobs + args.head.target_offsets[t];
   RowSums<float>* const mine = carried + blockIdx.x * kRowThreads + threadIdx.x;
-  RowSums<float> sums = slab.begin == 0 ? no_sums<float>() : *mine;
-  const float scale2 = row.chain.scale2();
-  each_vector<kRowThreads>(row.logits, row.V, [&](int64_t v, const Wide<float>& vector) {
-    float x[Wide<float>::kCount];
-    widen(vector, x);
-    if (row.chain.softcap > 0.0f) capped(row, v, false, x);
-    add_elements<with_entropy, false>(&sums, x, scale2);
-  });
+  const RowSums<float> sums = extended<kRowThreads, with_entropy>(slab.begin == 0 ? no_sums<float>() : *mine, row, false);
   if (!slab.last) {
     *mine = sums;
     for (int64_t k = threadIdx.x; k < row.count; k += kRowThreads)
       if (!row.ignored(k) && slab.holds(row.targets[k])) logprobs[k] = row.y(row.targets[k] - slab.begin);
     return;
   }
-  const RowSums<double> all = sum_threads<kRowThreads, with_entropy, false>(sums, scale2);
+  const RowSums<double> all = sum_threads<kRowThreads, with_entropy>(sums, row.chain.scale2());
   for (int64_t k = threadIdx.x; k < row.count; k += kRowThreads) {
     if (row.ignored(k)) continue;
     const float logit = slab.holds(row.targets[k]) ? row.y(row.targets[k] - slab.begin) : logprobs[k];
@@ -171,7 +166,7 @@ struct RowGradient {
   }
 
   __device__ float bent(float y) const {
-    return row.chain.softcap > 0.0f ? row.chain.slope * row.chain.bend(y) : row.chain.slope;
+    return row.chain.softcap > 0.0f ? row.chain.slope * LogitChain::bend(y / row.chain.softcap) : row.chain.slope;
   }
 
   // Of the k-th target, if it is the first of its id; `plain`: what `at` gave.
@@ -217,12 +212,13 @@ __global__ void __launch_bounds__(kThreads)
   __syncthreads();  // the row may be overwritten
 
   const float factor = -of.G();
-  each_vector<kThreads>(row.logits, row.V, [&](int64_t v, const Wide<float>& vector) {
+  const Pieces pieces = pieces_of(out);
+  each_vector<kThreads, kInFlight>(row.logits, row.V, [&](int64_t v, const Wide<float>& vector) {
     float x[Wide<float>::kCount];
     widen(vector, x);
-    if (row.chain.softcap > 0.0f) capped(row, v, false, x);
-    for (float& one : x) one = of.at(one, factor);
-    store_vector(out + v, row.V - v, narrowed(x, out));
+    SC_UNROLL
+    for (int i = 0; i < Wide<float>::kCount; ++i) x[i] = of.at(row.chain.softcap > 0.0f ? row.chain.cap(x[i]) : x[i], factor);
+    store_vector(out + v, row.V - v, pieces, narrowed(x, out));
   });
   __syncthreads();  // the row has been written
   for (int64_t k = threadIdx.x; k < row.count; k += kThreads) {

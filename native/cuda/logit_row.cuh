@@ -74,12 +74,12 @@ __device__ inline unsigned kept_bits(const LogitRow<Element>& row, int64_t v) {
   return row.keep ? static_cast<unsigned>(row.keep[v >> 3]) >> (v & 7) : ~0u;
 }
 
+// Adds what the thread has of a row to its sums.
 template <int kThreads, bool with_moments, class Element>
-__device__ inline RowSums<double> sums_of(const LogitRow<Element>& row, bool support) {
+__device__ inline RowSums<float> extended(RowSums<float> sums, const LogitRow<Element>& row, bool support) {
   constexpr int kCount = Wide<Element>::kCount;
   const LogitChain& chain = row.chain;
   const float scale2 = chain.scale2();
-  RowSums<float> sums = no_sums<float>();
   if (chain.softcap == 0.0f && !(support && row.keep)) {
     each_vector<kThreads, 4>(row.logits, row.V, [&](int64_t, const Wide<Element>& vector) {
       float x[kCount];
@@ -99,7 +99,13 @@ __device__ inline RowSums<double> sums_of(const LogitRow<Element>& row, bool sup
       add_elements<with_moments>(&sums, x, scale2);
     });
   }
-  return sum_threads<kThreads, with_moments>(sums, scale2);
+  return sums;
+}
+
+template <int kThreads, bool with_moments, class Element>
+__device__ inline RowSums<double> sums_of(const LogitRow<Element>& row, bool support) {
+  const RowSums<float> mine = extended<kThreads, with_moments>(no_sums<float>(), row, support);
+  return sum_threads<kThreads, with_moments>(mine, row.chain.scale2());
 }
 
 // Of the support, and of the whole vocabulary where moments were asked for or the two are the same.

@@ -10,6 +10,7 @@
 #include "launch.cuh"
 #include "matmul.cuh"
 #include "quad.cuh"
+#include "unroll.cuh"
 
 namespace gpu {
 
@@ -52,6 +53,7 @@ struct Strip {
 
   // Terms k … k + kStep; what is beyond `end` or the width counts as 0.
   __device__ void fetch(int64_t k, int64_t end) {
+    SC_UNROLL
     for (int i = 0; i < kEach; ++i) {
       int term, row;
       if (!place(i, &term, &row)) continue;
@@ -63,10 +65,12 @@ struct Strip {
   }
 
   __device__ void put(Tile<kWidth>* tile) const {
+    SC_UNROLL
     for (int i = 0; i < kEach; ++i) {
       int term, row;
       if (!place(i, &term, &row)) continue;
       if (kTermsTogether) {
+        SC_UNROLL
         for (int j = 0; j < kQuad; ++j) tile->of[term + j][row] = staged[i].of[j];
       } else {
         store_quad(&tile->of[term][row], staged[i], kQuad, true);
@@ -84,12 +88,15 @@ struct Share {
   __device__ static int index(int thread, int i) { return i / kGroup * (kSide * kGroup) + thread * kGroup + i % kGroup; }
 
   __device__ void read(const float* terms, int thread) {
+    SC_UNROLL
     for (int i = 0; i < kCount; i += kGroup) {
       const float* from = terms + index(thread, i);
       if (kGroup == kQuad) {
         const Quad quad = quads::whole(from);
+        SC_UNROLL
         for (int j = 0; j < kQuad; ++j) of[i + j] = quad.of[j];
       } else {
+        SC_UNROLL
         for (int j = 0; j < kGroup; ++j) of[i + j] = from[j];
       }
     }
@@ -110,18 +117,25 @@ struct Sums {
   float of[kMine][kMyColumns];
 
   __device__ void clear() {
-    for (int i = 0; i < kMine; ++i)
+    SC_UNROLL
+    for (int i = 0; i < kMine; ++i) {
+      SC_UNROLL
       for (int j = 0; j < kMyColumns; ++j) of[i][j] = 0.0f;
+    }
   }
 
   __device__ void add(const Tile<kRows>& a, const Tile<kColumns>& b, int y, int x) {
+    SC_UNROLL
     for (int k = 0; k < kStep; ++k) {
       Rows rows;
       Columns columns;
       rows.read(a.of[k], y);
       columns.read(b.of[k], x);
-      for (int i = 0; i < kMine; ++i)
+      SC_UNROLL
+      for (int i = 0; i < kMine; ++i) {
+        SC_UNROLL
         for (int j = 0; j < kMyColumns; ++j) of[i][j] = fmaf(rows.of[i], columns.of[j], of[i][j]);
+      }
     }
   }
 
@@ -129,20 +143,23 @@ struct Sums {
   __device__ void store(const TileProduct& args, float* C, int64_t m0, int64_t n0, bool add, const float* bias, int y,
                         int x) const {
     const Product& p = args.product;
+    SC_UNROLL
     for (int i = 0; i < kMine; ++i) {
       const int64_t m = m0 + Rows::index(y, i);
       if (m >= p.M) continue;
+      SC_UNROLL
       for (int j = 0; j < kMyColumns; j += kQuad) {
         const int64_t n = n0 + Columns::index(x, j), count = p.N - n;
         float* const to = C + m * p.stride + n;
         const Quad before = load_quad(to, add ? count : 0, args.wide_c);
         const Quad shift = load_quad(bias ? bias + n : to, bias ? count : 0, false);
         Quad sum;
-        for (int q = 0; q < kQuad; ++q) sum.of[q] = of[i][j + q];
-        if (add)
-          for (int q = 0; q < kQuad; ++q) sum.of[q] = before.of[q] + sum.of[q];
-        if (bias)
-          for (int q = 0; q < kQuad; ++q) sum.of[q] += shift.of[q];
+        SC_UNROLL
+        for (int q = 0; q < kQuad; ++q) {
+          sum.of[q] = of[i][j + q];
+          if (add) sum.of[q] = before.of[q] + sum.of[q];
+          if (bias) sum.of[q] += shift.of[q];
+        }
         store_quad(to, sum, count, args.wide_c);
       }
     }
@@ -210,13 +227,13 @@ template <class A, bool kTermsOfA, class B, bool kTermsOfB>
 void launch_tiles(Queue& queue, const TileProduct& args, int64_t segments) {
   const Product& p = args.product;
   const auto blocks = [&](int64_t rows, int64_t columns) {
-    return dim3(static_cast<unsigned>(pieces_of(p.M, rows)), static_cast<unsigned>(pieces_of(p.N, columns)),
+    return dim3(static_cast<unsigned>(blocks_of(p.M, rows)), static_cast<unsigned>(blocks_of(p.N, columns)),
                 static_cast<unsigned>(segments));
   };
   if (p.M <= kFewRows) {
     launch(multiply_tiles<kFewRows, kSmallTile, A, kTermsOfA, B, kTermsOfB>, {blocks(kFewRows, kSmallTile), kThreads},
            queue.stream, args);
-  } else if (pieces_of(p.M, kLargeTile) * pieces_of(p.N, kLargeTile) * segments < queue.multiprocessors) {
+  } else if (blocks_of(p.M, kLargeTile) * blocks_of(p.N, kLargeTile) * segments < queue.multiprocessors) {
     launch(multiply_tiles<kSmallTile, kSmallTile, A, kTermsOfA, B, kTermsOfB>, {blocks(kSmallTile, kSmallTile), kThreads},
            queue.stream, args);
   } else {
@@ -249,12 +266,12 @@ constexpr int64_t kSegmentDepth = 1024;
 
 int64_t terms_per_segment(const Product& p) {
   if (p.form != Form::kOverRows || p.K <= kSegmentDepth) return p.K > 0 ? p.K : 1;
-  const int64_t tiles = pieces_of(p.M, kLargeTile) * pieces_of(p.N, kLargeTile);
-  const int64_t most = tiles < kTilesWanted ? kTilesWanted / tiles : 1, wanted = pieces_of(p.K, kSegmentDepth);
-  return pieces_of(pieces_of(p.K, wanted < most ? wanted : most), kDepth) * kDepth;
+  const int64_t tiles = blocks_of(p.M, kLargeTile) * blocks_of(p.N, kLargeTile);
+  const int64_t most = tiles < kTilesWanted ? kTilesWanted / tiles : 1, wanted = blocks_of(p.K, kSegmentDepth);
+  return blocks_of(blocks_of(p.K, wanted < most ? wanted : most), kDepth) * kDepth;
 }
 
-int64_t segments_of(const Product& p) { return p.K > 0 ? pieces_of(p.K, terms_per_segment(p)) : 1; }
+int64_t segments_of(const Product& p) { return p.K > 0 ? blocks_of(p.K, terms_per_segment(p)) : 1; }
 
 }  // namespace
 
@@ -276,7 +293,7 @@ void multiply(Queue& queue, const Product& p, void* memory) {
   apart.stride = p.N;
   apart.accumulate = false;
   multiply_by_tiles(queue, apart, terms_per_segment(p), segments);
-  launch(add_segments, {static_cast<unsigned>(pieces_of(p.M * p.N, kThreads)), kThreads}, queue.stream, p,
+  launch(add_segments, {static_cast<unsigned>(blocks_of(p.M * p.N, kThreads)), kThreads}, queue.stream, p,
          static_cast<const float*>(memory), segments);
 }
 

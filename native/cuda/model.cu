@@ -11,6 +11,7 @@
 #include "quad.cuh"
 #include "queue.cuh"
 #include "table.cuh"
+#include "unroll.cuh"
 
 namespace gpu {
 
@@ -40,6 +41,7 @@ __global__ void gather_rows(EmbedArgs args, bool wide) {
     Quad sum = load_quad(row + h, count, wide);
     if (args.accumulate) {
       const Quad before = load_quad(out + h, count, wide);
+      SC_UNROLL
       for (int q = 0; q < kQuad; ++q) sum.of[q] = before.of[q] + sum.of[q];
     }
     store_quad(out + h, sum, count, wide);
@@ -64,6 +66,7 @@ __global__ void sort_tiles(const int32_t* ids, int64_t T, uint64_t* sorted) {
   for (int i = static_cast<int>(threadIdx.x); i < count; i += kThreads) {
     const uint64_t mine = tile[i];
     int smaller = 0;
+    SC_UNROLL
     for (int j = 0; j < count; ++j) smaller += tile[j] < mine;
     sorted[begin + smaller] = mine;
   }
@@ -104,12 +107,16 @@ __global__ void add_rows(EmbedBackwardArgs args, const uint64_t* sorted, bool wi
   for (int64_t i = first; i < T && id_of(sorted[i]) == id; i += kAhead) {
     Quad rows[kAhead];
     bool own[kAhead];
+    SC_UNROLL
     for (int a = 0; a < kAhead; ++a) {
       own[a] = i + a < T && id_of(sorted[i + a]) == id;
       rows[a] = load_quad(args.dout + (own[a] ? t_of(sorted[i + a]) * H + h : 0), own[a] ? count : 0, wide);
     }
-    for (int a = 0; a < kAhead; ++a)
+    SC_UNROLL
+    for (int a = 0; a < kAhead; ++a) {
+      SC_UNROLL
       for (int q = 0; q < kQuad; ++q) sum.of[q] = own[a] ? sum.of[q] + rows[a].of[q] : sum.of[q];
+    }
   }
   store_quad(to, sum, count, wide);
 }
@@ -123,6 +130,7 @@ __global__ void normalise_rows(RmsNormArgs args, bool wide) {
   float squares = 0.0f;
   for_quads(H, [&](int64_t h, int64_t count) {
     const Quad v = load_quad(x + h, count, wide);
+    SC_UNROLL
     for (int q = 0; q < kQuad; ++q) squares = fmaf(v.of[q], v.of[q], squares);
   });
   const float rrms = 1.0f / sqrtf(reduce_block<kThreads>(squares, Add{}) / static_cast<float>(H) + args.eps);
@@ -130,6 +138,7 @@ __global__ void normalise_rows(RmsNormArgs args, bool wide) {
   for_quads(H, [&](int64_t h, int64_t count) {
     const Quad weight = load_quad(args.weight + h, count, wide);
     Quad v = load_quad(x + h, count, wide);
+    SC_UNROLL
     for (int q = 0; q < kQuad; ++q) v.of[q] = v.of[q] * rrms * weight.of[q];
     store_quad(y + h, v, count, wide);
   });
@@ -144,6 +153,7 @@ __global__ void normalise_rows_backward(RmsNormBackwardArgs args, bool wide) {
   for_quads(H, [&](int64_t h, int64_t count) {
     const Quad v = load_quad(x + h, count, wide), d = load_quad(dy + h, count, wide);
     const Quad weight = load_quad(args.weight + h, count, wide);
+    SC_UNROLL
     for (int q = 0; q < kQuad; ++q) dot = fmaf(d.of[q] * weight.of[q], v.of[q], dot);
   });
   const float rrms = args.rrms[t];
@@ -153,6 +163,7 @@ __global__ void normalise_rows_backward(RmsNormBackwardArgs args, bool wide) {
     const Quad weight = load_quad(args.weight + h, count, wide);
     const Quad before = load_quad(dx + h, args.accumulate ? count : 0, wide);
     Quad sum;
+    SC_UNROLL
     for (int q = 0; q < kQuad; ++q) {
       const float own = rrms * (d.of[q] * weight.of[q] - v.of[q] * pull);
       sum.of[q] = args.accumulate ? before.of[q] + own : own;
@@ -194,6 +205,7 @@ __global__ void rotate_rows(RopeArgs args, float direction, bool wide) {
     const Quad c = load_quad(cosines + pair, count, wide), s = load_quad(sines + pair, count, wide);
     const Quad a = load_quad(low, count, wide), b = load_quad(low + half, count, wide);
     Quad new_a, new_b;
+    SC_UNROLL
     for (int q = 0; q < kQuad; ++q) {
       const float sine = direction * s.of[q];
       new_a.of[q] = a.of[q] * c.of[q] - b.of[q] * sine;
@@ -221,6 +233,7 @@ __global__ void gate_up(SwigluArgs args, bool wide) {
   if (count <= 0) return;
   const Quad gate = load_quad(args.gate + i, count, wide), up = load_quad(args.up + i, count, wide);
   Quad out;
+  SC_UNROLL
   for (int q = 0; q < kQuad; ++q) out.of[q] = gate.of[q] * sigmoid(gate.of[q]) * up.of[q];
   store_quad(args.out + i, out, count, wide);
 }
@@ -231,6 +244,7 @@ __global__ void gate_up_backward(SwigluBackwardArgs args, bool wide) {
   const Quad gate = load_quad(args.gate + i, count, wide), up = load_quad(args.up + i, count, wide);
   const Quad dout = load_quad(args.dout + i, count, wide);
   Quad dgate, dup;
+  SC_UNROLL
   for (int q = 0; q < kQuad; ++q) {
     const float x = gate.of[q], s = sigmoid(x);
     dgate.of[q] = dout.of[q] * up.of[q] * s * (1.0f + x * (1.0f - s));
@@ -240,7 +254,7 @@ __global__ void gate_up_backward(SwigluBackwardArgs args, bool wide) {
   store_quad(args.dup + i, dup, count, wide);
 }
 
-unsigned blocks_of_quads(int64_t count) { return static_cast<unsigned>(pieces_of(count, kThreads * kQuad)); }
+unsigned quad_blocks(int64_t count) { return static_cast<unsigned>(blocks_of(count, kThreads * kQuad)); }
 
 }  // namespace
 
@@ -260,14 +274,14 @@ int32_t embed_backward(const EmbedBackwardArgs* args, ScStream stream, ScError* 
       static_cast<uint64_t*>(scratch(&queue, static_cast<size_t>(2 * T) * sizeof(uint64_t), "embed_backward", error));
   if (!sorted) return 1;
   uint64_t* spare = sorted + T;
-  launch(sort_tiles, {static_cast<unsigned>(pieces_of(T, kTile)), kThreads}, queue.stream, args->ids, T, sorted);
+  launch(sort_tiles, {static_cast<unsigned>(blocks_of(T, kTile)), kThreads}, queue.stream, args->ids, T, sorted);
   for (int64_t width = kTile; width < T; width *= 2) {
-    launch(merge_runs, {static_cast<unsigned>(pieces_of(T, kThreads)), kThreads}, queue.stream, sorted, T, width, spare);
+    launch(merge_runs, {static_cast<unsigned>(blocks_of(T, kThreads)), kThreads}, queue.stream, sorted, T, width, spare);
     uint64_t* const merged = spare;
     spare = sorted;
     sorted = merged;
   }
-  const dim3 blocks(static_cast<unsigned>(T), static_cast<unsigned>(pieces_of(H, kAddThreads * kQuad)));
+  const dim3 blocks(static_cast<unsigned>(T), static_cast<unsigned>(blocks_of(H, kAddThreads * kQuad)));
   launch(add_rows, {blocks, kAddThreads}, queue.stream, *args, sorted, all_in_quads(H, args->dout, args->dtable));
   return launched(&queue, "embed_backward", error);
 }
@@ -284,11 +298,11 @@ int32_t rms_norm_backward(const RmsNormBackwardArgs* args, ScStream stream, ScEr
   Queue& queue = queue_of(stream);
   const int64_t T = args->T, H = args->H;
   if (T <= 0 || H <= 0) return launched(&queue, "rms_norm_backward", error);
-  const int64_t rows = rows_per_chunk(H), chunks = pieces_of(T, rows);
+  const int64_t rows = rows_per_chunk(H), chunks = blocks_of(T, rows);
   float* const shares =
       static_cast<float*>(scratch(&queue, static_cast<size_t>(chunks * H) * sizeof(float), "rms_norm_backward", error));
   if (!shares) return 1;
-  const unsigned across = static_cast<unsigned>(pieces_of(H, kThreads));
+  const unsigned across = static_cast<unsigned>(blocks_of(H, kThreads));
   launch(share_dweight, {dim3(static_cast<unsigned>(chunks), across), kThreads}, queue.stream, *args, rows, shares);
   launch(add_shares, {across, kThreads}, queue.stream, shares, chunks, H, args->dweight);
   launch(normalise_rows_backward, {static_cast<unsigned>(T), kThreads}, queue.stream, *args,
@@ -305,7 +319,7 @@ int32_t rope_backward(const RopeArgs* args, ScStream stream, ScError* error) {
 int32_t swiglu(const SwigluArgs* args, ScStream stream, ScError* error) {
   Queue& queue = queue_of(stream);
   if (args->count > 0)
-    launch(gate_up, {blocks_of_quads(args->count), kThreads}, queue.stream, *args,
+    launch(gate_up, {quad_blocks(args->count), kThreads}, queue.stream, *args,
            all_in_quads(kQuad, args->gate, args->up, args->out));
   return launched(&queue, "swiglu", error);
 }
@@ -313,7 +327,7 @@ int32_t swiglu(const SwigluArgs* args, ScStream stream, ScError* error) {
 int32_t swiglu_backward(const SwigluBackwardArgs* args, ScStream stream, ScError* error) {
   Queue& queue = queue_of(stream);
   if (args->count > 0)
-    launch(gate_up_backward, {blocks_of_quads(args->count), kThreads}, queue.stream, *args,
+    launch(gate_up_backward, {quad_blocks(args->count), kThreads}, queue.stream, *args,
            all_in_quads(kQuad, args->gate, args->up, args->dout, args->dgate, args->dup));
   return launched(&queue, "swiglu_backward", error);
 }

@@ -5,6 +5,7 @@
 #define STEPCREDIT_CUDA_QUAD_CUH
 
 #include "elements.cuh"
+#include "unroll.cuh"
 
 namespace gpu {
 
@@ -41,6 +42,7 @@ template <class Element>
 __device__ inline Quad load_quad(const Element* from, int64_t count, bool wide) {
   if (wide && count >= kQuad) return quads::whole(from);
   Quad quad;
+  SC_UNROLL
   for (int i = 0; i < kQuad; ++i) quad.of[i] = i < count ? to_float(from[i]) : 0.0f;
   return quad;
 }
@@ -50,11 +52,12 @@ __device__ inline void store_quad(float* to, const Quad& quad, int64_t count, bo
     *reinterpret_cast<float4*>(to) = make_float4(quad.of[0], quad.of[1], quad.of[2], quad.of[3]);
     return;
   }
+  SC_UNROLL
   for (int i = 0; i < kQuad; ++i)
     if (i < count) to[i] = quad.of[i];
 }
 
-inline int64_t pieces_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
+inline int64_t blocks_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
 }  // namespace gpu
 
