@@ -6,6 +6,13 @@
 #include <cuda_runtime.h>
 #include <string.h>
 
+// Before a loop over an array that is to stay in registers: one that is not unrolled puts it into memory.
+#if defined(__CUDACC__)
+#define SC_UNROLL _Pragma("unroll")
+#else
+#define SC_UNROLL
+#endif
+
 namespace gpu {
 
 constexpr int kWarp = 32;
