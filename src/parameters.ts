@@ -1,9 +1,10 @@
 /** Named tensors in one flat array, so that the optimizer's ops see one pair of arrays. */
 
-import { rounderOf } from "./ops/halves.ts";
+import { rounderOf, widen } from "./ops/halves.ts";
 import type { Dtype, Floats, Ops } from "./ops/ops.ts";
 import type { Optimizer } from "./optimizer.ts";
-import type { Parameter } from "./policy.ts";
+import type { Parameter, ReferenceWeights } from "./policy.ts";
+import { Snapshot } from "./snapshot.ts";
 
 export interface Shape {
   readonly name: string;
@@ -20,6 +21,9 @@ export class Parameters {
   /** with the master copies */
   readonly masters: readonly Parameter[];
   readonly #ops: Ops;
+  readonly #dtype: Dtype;
+  /** snapshots that hold nothing of their own yet */
+  readonly #sharing = new Set<Snapshot>();
   readonly #weights: Floats;
   readonly #masters: Floats;
   readonly #grad: Floats;
@@ -31,6 +35,7 @@ export class Parameters {
     const sizes = shapes.map(({ shape }) => shape.reduce((product, size) => product * size, 1));
     const count = sizes.reduce((sum, size) => sum + size, 0);
     this.#ops = ops;
+    this.#dtype = dtype;
     this.#weights = ops.allocate(count);
     this.#grad = ops.allocate(count);
     this.#rounded = dtype === "f32" ? undefined : rounderOf(dtype);
@@ -55,12 +60,15 @@ export class Parameters {
     return parameter;
   }
 
-  /** Moves the masters by the gradients, which are cleared, also where the optimizer throws. Gives what it gives. */
+  /**
+   * Moves the masters by the gradients, which are cleared, also where the optimizer throws. Gives what it gives. Snapshots that
+   * still share the weights take their copies first.
+   */
   step(optimizer: Optimizer): number {
+    this.#separate();
     try {
       const norm = optimizer.step(this.#ops, this.#masters, this.#grad);
-      const rounded = this.#rounded;
-      if (rounded !== undefined) this.#masters.forEach((value, i) => (this.#weights[i] = rounded(value)));
+      this.#round();
       return norm;
     } finally {
       // A gradient that is not finite must not outlive its step.
@@ -80,7 +88,54 @@ export class Parameters {
   }
 
   copyFrom(other: Parameters): void {
+    this.#separate();
     this.#masters.set(other.#masters);
     this.#weights.set(other.#weights);
+  }
+
+  /**
+   * The weights as they are now, which are shared until a step moves them: then they are copied, in the type that they are
+   * rounded to.
+   * @param from what they were, taken over; nothing is shared then
+   */
+  snapshot(from?: ReferenceWeights): Snapshot {
+    const snapshot = new Snapshot(this.#weights, this.#dtype, from);
+    if (from === undefined) this.#sharing.add(snapshot);
+    return snapshot;
+  }
+
+  /** What `measure` gives with a snapshot's weights in place of these, which are back when it returns or throws. */
+  exchanged<T>(snapshot: Snapshot, measure: () => T): T {
+    const { own } = snapshot;
+    if (own === undefined) return measure();
+    // Weights that somebody has written are not lost with the rounding below.
+    this.adopt();
+    if ("dtype" in own) widen(own.dtype, own.data, this.#weights);
+    else swap(own, this.#weights);
+    try {
+      return measure();
+    } finally {
+      if ("dtype" in own) this.#round();
+      else swap(own, this.#weights);
+    }
+  }
+
+  #separate(): void {
+    for (const snapshot of this.#sharing) snapshot.separate();
+    this.#sharing.clear();
+  }
+
+  /** The weights from the masters, where they are not those. */
+  #round(): void {
+    const rounded = this.#rounded;
+    if (rounded !== undefined) this.#masters.forEach((value, i) => (this.#weights[i] = rounded(value)));
+  }
+}
+
+function swap(a: Floats, b: Floats): void {
+  for (let i = 0; i < a.length; i++) {
+    const value = a[i];
+    a[i] = b[i];
+    b[i] = value;
   }
 }

@@ -60,6 +60,12 @@ export function floatsOf(values: Floats | Typed): Floats {
   return Float32Array.from(values.data, conversions[values.dtype].from);
 }
 
+/** Writes the numbers of half floats into an array of their length. */
+export function widen(dtype: Exclude<Dtype, "f32">, bits: Uint16Array, into: Floats): void {
+  const { from } = conversions[dtype];
+  for (let i = 0; i < bits.length; i++) into[i] = from(bits[i]);
+}
+
 /** Bits of a half type for an array of floats. */
 export function bitsOf(dtype: Exclude<Dtype, "f32">, values: Floats): Uint16Array {
   return Uint16Array.from(values, conversions[dtype].to);
