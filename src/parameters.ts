@@ -1,6 +1,6 @@
 /** Named tensors in one flat array, so that the optimizer's ops see one pair of arrays. */
 
-import { rounderOf, widen } from "./ops/halves.ts";
+import { roundTo, widen } from "./ops/halves.ts";
 import type { Dtype, Floats, Ops } from "./ops/ops.ts";
 import type { Optimizer } from "./optimizer.ts";
 import type { Parameter, ReferenceWeights } from "./policy.ts";
@@ -22,12 +22,13 @@ export class Parameters {
   readonly masters: readonly Parameter[];
   readonly #ops: Ops;
   readonly #dtype: Dtype;
+  /** the type that the weights are rounded to, where they are */
+  readonly #half: Exclude<Dtype, "f32"> | undefined;
   /** snapshots that hold nothing of their own yet */
   readonly #sharing = new Set<Snapshot>();
   readonly #weights: Floats;
   readonly #masters: Floats;
   readonly #grad: Floats;
-  readonly #rounded: ((value: number) => number) | undefined;
   readonly #byName: ReadonlyMap<string, Parameter>;
 
   /** All 0. */
@@ -38,8 +39,8 @@ export class Parameters {
     this.#dtype = dtype;
     this.#weights = ops.allocate(count);
     this.#grad = ops.allocate(count);
-    this.#rounded = dtype === "f32" ? undefined : rounderOf(dtype);
-    this.#masters = this.#rounded === undefined ? this.#weights : ops.allocate(count);
+    this.#half = dtype === "f32" ? undefined : dtype;
+    this.#masters = this.#half === undefined ? this.#weights : ops.allocate(count);
     const views = (data: Floats): Parameter[] => {
       let offset = 0;
       return shapes.map(({ name, shape }, index) => {
@@ -49,7 +50,7 @@ export class Parameters {
       });
     };
     this.list = views(this.#weights);
-    this.masters = this.#rounded === undefined ? this.list : views(this.#masters);
+    this.masters = this.#half === undefined ? this.list : views(this.#masters);
     this.#byName = new Map(this.list.map((parameter) => [parameter.name, parameter]));
   }
 
@@ -78,13 +79,15 @@ export class Parameters {
 
   /** Takes over weights that somebody has written: they become the masters, where they are not those rounded. */
   adopt(): void {
-    const rounded = this.#rounded;
-    if (rounded === undefined) return;
-    this.#weights.forEach((value, i) => {
-      if (value === rounded(this.#masters[i])) return;
-      this.#masters[i] = value;
-      this.#weights[i] = rounded(value);
-    });
+    if (this.#half === undefined) return;
+    const expected = this.#ops.allocate(Math.min(chunk, this.#weights.length));
+    for (let begin = 0; begin < this.#weights.length; begin += chunk) {
+      const weights = this.#weights.subarray(begin, begin + chunk);
+      const masters = this.#masters.subarray(begin, begin + chunk);
+      roundTo(this.#half, masters, expected);
+      for (let i = 0; i < weights.length; i++) if (weights[i] !== expected[i]) masters[i] = weights[i];
+      roundTo(this.#half, masters, weights);
+    }
   }
 
   copyFrom(other: Parameters): void {
@@ -127,15 +130,19 @@ export class Parameters {
 
   /** The weights from the masters, where they are not those. */
   #round(): void {
-    const rounded = this.#rounded;
-    if (rounded !== undefined) this.#masters.forEach((value, i) => (this.#weights[i] = rounded(value)));
+    if (this.#half !== undefined) roundTo(this.#half, this.#masters, this.#weights);
   }
 }
 
+/** Numbers that are worked on at a time: what is set aside of them stays in the cache. */
+const chunk = 1 << 14;
+
 function swap(a: Floats, b: Floats): void {
-  for (let i = 0; i < a.length; i++) {
-    const value = a[i];
-    a[i] = b[i];
-    b[i] = value;
+  const aside = a.slice(0, chunk);
+  for (let begin = 0; begin < a.length; begin += chunk) {
+    const [part, other] = [a.subarray(begin, begin + chunk), b.subarray(begin, begin + chunk)];
+    aside.set(part);
+    part.set(other);
+    other.set(aside.subarray(0, part.length));
   }
 }
