@@ -6,6 +6,7 @@
  */
 
 import { pack, type Batch } from "../src/batch.ts";
+import type { PlacedOps } from "../src/ops/device-ops.ts";
 import type { Ops } from "../src/ops/ops.ts";
 import { AdamW, type Optimizer } from "../src/optimizer.ts";
 import { TransformerPolicy } from "../src/policies/transformer.ts";
@@ -62,7 +63,7 @@ function build({ policy: config, problems, rollouts }: Training): Instance {
       policy ??= TransformerPolicy.create({ ...config, maxPositions: rollouts.length }, { random: random(3) }, { ops });
       const { logits, backward } = policy.forward(batch);
       const { targetOffsets, targets } = batch;
-      ({ logprobs } = ops.policyUpdate.clip({ logits, dlogits: logits, targetOffsets, targets, ...loss }));
+      ({ logprobs } = policy.ops.policyUpdate.clip({ logits, dlogits: logits, targetOffsets, targets, ...loss }));
       backward(logits);
       policy.step(optimizer);
     },
@@ -75,7 +76,7 @@ class Recorder implements Optimizer {
   readonly #adamw = new AdamW({ lr: 1e-6, maxGradNorm });
   grads = new Float32Array(0);
 
-  step(ops: Ops, params: Float32Array, grads: Float32Array): number {
+  step(ops: PlacedOps, params: Float32Array, grads: Float32Array): number {
     if (this.#adamw.steps === 0) this.grads = grads.slice();
     return this.#adamw.step(ops, params, grads);
   }

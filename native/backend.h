@@ -113,6 +113,8 @@ struct ScPlugin {
   int32_t (*upload)(ScStream queue, void* to, const void* from, size_t bytes, ScError* error);
   int32_t (*download)(ScStream queue, void* to, const void* from, size_t bytes, ScError* error);
   int32_t (*clear)(ScStream queue, void* memory, size_t bytes, ScError* error);
+  // Between two ranges of the device's memory that do not overlap.
+  int32_t (*copy)(ScStream queue, void* to, const void* from, size_t bytes, ScError* error);
 
   // Returns when all work of the queue is done. What failed since the last call is told here: the op that was enqueued last.
   int32_t (*wait)(ScStream queue, ScError* error);

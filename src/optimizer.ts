@@ -1,10 +1,13 @@
 /** AdamW with clipping by the global gradient norm, on the flat arrays of a policy. */
 
-import type { Floats, Ops } from "./ops/ops.ts";
+import type { Numbers, PlacedOps } from "./ops/device-ops.ts";
+import type { Floats } from "./ops/ops.ts";
+import { DeviceTensor } from "./ops/device-tensor.ts";
+import { onHost, placed, storage } from "./ops/storage.ts";
 
 export interface Optimizer {
-  /** One step in place; gives the gradient norm before clipping. */
-  step(ops: Ops, params: Floats, grads: Floats): number;
+  /** One step in place, where the arrays are; gives the gradient norm before clipping. */
+  step(ops: PlacedOps, params: Numbers, grads: Numbers): number;
 }
 
 export interface AdamWOptions {
@@ -33,8 +36,8 @@ export interface AdamWState {
 export class AdamW implements Optimizer {
   lr: number;
   readonly #options: Required<Omit<AdamWOptions, "lr">>;
-  #m: Floats = new Float32Array(0);
-  #v: Floats = new Float32Array(0);
+  #m: Numbers = new Float32Array(0);
+  #v: Numbers = new Float32Array(0);
   #steps = 0;
 
   constructor(options: AdamWOptions) {
@@ -48,9 +51,9 @@ export class AdamW implements Optimizer {
     return this.#steps;
   }
 
-  /** The live state, not a copy. */
+  /** The live state, not a copy, where the moments are on the host. */
   get state(): AdamWState {
-    return { steps: this.#steps, m: this.#m, v: this.#v };
+    return { steps: this.#steps, m: onHost(this.#m), v: onHost(this.#v) };
   }
 
   /** Goes on from a state, whose arrays are taken over. */
@@ -64,10 +67,11 @@ export class AdamW implements Optimizer {
     [this.#steps, this.#m, this.#v] = [steps, m, v];
   }
 
-  step(ops: Ops, params: Floats, grads: Floats): number {
+  step(ops: PlacedOps, params: Numbers, grads: Numbers): number {
     if (this.#steps === 0) {
-      this.#m = ops.allocate(params.length);
-      this.#v = ops.allocate(params.length);
+      [this.#m, this.#v] = [storage(ops, params.length), storage(ops, params.length)];
+    } else if (params instanceof DeviceTensor && !(this.#m instanceof DeviceTensor)) {
+      [this.#m, this.#v] = [this.#m, this.#v].map((restored) => placed(ops, onHost(restored)));
     }
     const { maxGradNorm, ...settings } = this.#options;
     const gradNorm = ops.gradNorm({ grads });

@@ -1,7 +1,8 @@
 /** Named tensors in one flat array, so that the optimizer's ops see one pair of arrays. */
 
+import type { Numbers, PlacedOps } from "./ops/device-ops.ts";
 import { roundTo, widen } from "./ops/halves.ts";
-import type { Dtype, Floats, Ops } from "./ops/ops.ts";
+import type { Dtype, Floats } from "./ops/ops.ts";
 import type { Optimizer } from "./optimizer.ts";
 import type { Parameter, ReferenceWeights } from "./policy.ts";
 import { Snapshot } from "./snapshot.ts";
@@ -11,16 +12,63 @@ export interface Shape {
   readonly shape: readonly number[];
 }
 
+/** A tensor as the ops see it: views into flat arrays, wherever these are. */
+export interface Weight {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly data: Numbers;
+  /** accumulated, cleared by a step */
+  readonly grad: Numbers;
+}
+
+/** The weights of a policy and what moves them. */
+export interface WeightStore {
+  get(name: string): Weight;
+  /** the weights that are computed with, on the host */
+  readonly list: readonly Parameter[];
+  /** what a step moves, on the host */
+  readonly masters: readonly Parameter[];
+  step(optimizer: Optimizer): number;
+  /** Takes over what was written to `list`. */
+  adopt(): void;
+  /** Takes over the weights of a store of the same kind and shapes. */
+  copyFrom(other: WeightStore): void;
+  snapshot(from?: ReferenceWeights): Snapshot;
+  /** What `measure` gives with a snapshot's weights in place of these. */
+  exchanged<T>(snapshot: Snapshot, measure: () => T): T;
+  /** Gives memory on a device back. */
+  dispose?(): void;
+}
+
+/** Runs of a flat array, one per shape. */
+export function runsOf(
+  shapes: readonly Shape[],
+): readonly (Shape & { readonly start: number; readonly end: number })[] {
+  let offset = 0;
+  return shapes.map(({ name, shape }) => {
+    const start = offset;
+    offset += shape.reduce((product, size) => product * size, 1);
+    return { name, shape, start, end: offset };
+  });
+}
+
+/** The weight of a name among others. */
+export function weightOf<W extends { readonly name: string }>(weights: ReadonlyMap<string, W>, name: string): W {
+  const weight = weights.get(name);
+  if (weight === undefined) throw new RangeError(`parameters: expected a known name, received ${JSON.stringify(name)}`);
+  return weight;
+}
+
 /**
  * Weights, gradients and, where the weights are kept in a half type, the master copies that the optimizer moves: a step that is
  * smaller than the spacing of the half type is not lost. The weights are the masters rounded, to the nearest and ties to even.
  */
-export class Parameters {
+export class Parameters implements WeightStore {
   /** with the weights that are computed with */
   readonly list: readonly Parameter[];
   /** with the master copies */
   readonly masters: readonly Parameter[];
-  readonly #ops: Ops;
+  readonly #ops: PlacedOps;
   readonly #dtype: Dtype;
   /** the type that the weights are rounded to, where they are */
   readonly #half: Exclude<Dtype, "f32"> | undefined;
@@ -32,33 +80,29 @@ export class Parameters {
   readonly #byName: ReadonlyMap<string, Parameter>;
 
   /** All 0. */
-  constructor(ops: Ops, shapes: readonly Shape[], dtype: Dtype = "f32") {
-    const sizes = shapes.map(({ shape }) => shape.reduce((product, size) => product * size, 1));
-    const count = sizes.reduce((sum, size) => sum + size, 0);
+  constructor(ops: PlacedOps, shapes: readonly Shape[], dtype: Dtype = "f32") {
+    const runs = runsOf(shapes);
+    const count = runs.at(-1)?.end ?? 0;
     this.#ops = ops;
     this.#dtype = dtype;
     this.#weights = ops.allocate(count);
     this.#grad = ops.allocate(count);
     this.#half = dtype === "f32" ? undefined : dtype;
     this.#masters = this.#half === undefined ? this.#weights : ops.allocate(count);
-    const views = (data: Floats): Parameter[] => {
-      let offset = 0;
-      return shapes.map(({ name, shape }, index) => {
-        const [start, end] = [offset, offset + sizes[index]];
-        offset = end;
-        return { name, shape, data: data.subarray(start, end), grad: this.#grad.subarray(start, end) };
-      });
-    };
+    const views = (data: Floats): Parameter[] =>
+      runs.map(({ name, shape, start, end }) => ({
+        name,
+        shape,
+        data: data.subarray(start, end),
+        grad: this.#grad.subarray(start, end),
+      }));
     this.list = views(this.#weights);
     this.masters = this.#half === undefined ? this.list : views(this.#masters);
     this.#byName = new Map(this.list.map((parameter) => [parameter.name, parameter]));
   }
 
   get(name: string): Parameter {
-    const parameter = this.#byName.get(name);
-    if (parameter === undefined)
-      throw new RangeError(`parameters: expected a known name, received ${JSON.stringify(name)}`);
-    return parameter;
+    return weightOf(this.#byName, name);
   }
 
   /**

@@ -2,10 +2,14 @@
 
 import type { Batch } from "./batch.ts";
 import type { Optimizer } from "./optimizer.ts";
-import type { Dtype, Floats, Ops } from "./ops/ops.ts";
+import type { Numbers, PlacedOps } from "./ops/device-ops.ts";
+import type { Dtype, Floats } from "./ops/ops.ts";
 import type { Sampler } from "./trajectory/index.ts";
 
-/** One named tensor of a policy: views into its flat arrays, valid as long as the policy lives. */
+/**
+ * One named tensor of a policy: views into its flat arrays, valid as long as the policy lives. Of a policy on a device they are
+ * copies as of the call that gave them, until its next step.
+ */
 export interface Parameter {
   /** the checkpoint's name */
   readonly name: string;
@@ -42,10 +46,10 @@ export type TargetBatch = Pick<Batch, "tokens" | "depth" | "subtreeEnd" | "targe
 
 /** A forward pass whose activations are kept until the next one. */
 export interface ForwardPass {
-  /** `[T, V]`; the caller may overwrite them with their gradient */
-  readonly logits: Floats;
+  /** `[T, V]`, where the policy's ops compute; the caller may overwrite them with their gradient */
+  readonly logits: Numbers;
   /** Adds the gradients of the parameters for `dlogits [T, V]`. Once per pass. */
-  backward(dlogits: Floats): void;
+  backward(dlogits: Numbers): void;
 }
 
 /** The weights of a reference, one after the other: numbers, or the bits of a half type. */
@@ -64,7 +68,7 @@ export interface Reference {
 }
 
 export interface Policy {
-  readonly ops: Ops;
+  readonly ops: PlacedOps;
   /** V */
   readonly vocabulary: number;
   /** A sampler from the policy as it is at each call. It draws from streams of its own. */

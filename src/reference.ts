@@ -2,7 +2,7 @@
 
 import { floatsOf } from "./ops/halves.ts";
 import type { Floats } from "./ops/ops.ts";
-import type { Parameters } from "./parameters.ts";
+import type { WeightStore } from "./parameters.ts";
 import type { Policy, Reference, ReferenceWeights, TargetBatch } from "./policy.ts";
 
 /** The log-probs of a batch's targets under the policy as it is, `[N]` in nats. */
@@ -16,7 +16,7 @@ export function measureLogprobs(policy: Pick<Policy, "ops" | "forward">, batch: 
 /** A reference that shares a policy's parameters until a step moves them, and from then on changes places with them to be measured. */
 export function referenceOn(
   policy: Pick<Policy, "ops" | "forward">,
-  parameters: Parameters,
+  parameters: Pick<WeightStore, "snapshot" | "exchanged">,
   from: ReferenceWeights | undefined,
 ): Reference {
   const snapshot = parameters.snapshot(from);

@@ -1,11 +1,13 @@
 /** Weights as they were, shared with those that are trained for as long as the two are the same. */
 
+import type { Numbers } from "./ops/device-ops.ts";
 import { bitsOf } from "./ops/halves.ts";
-import type { Dtype, Floats } from "./ops/ops.ts";
+import type { Dtype } from "./ops/ops.ts";
+import { onHost } from "./ops/storage.ts";
 import type { ReferenceWeights } from "./policy.ts";
 
 export class Snapshot {
-  readonly #live: Floats;
+  readonly #live: Numbers;
   readonly #dtype: Dtype;
   #own: ReferenceWeights | undefined;
 
@@ -14,7 +16,7 @@ export class Snapshot {
    * @param own what the weights were, taken over; default as they are now
    * @throws RangeError where `own` has another type or length
    */
-  constructor(live: Floats, dtype: Dtype, own?: ReferenceWeights) {
+  constructor(live: Numbers, dtype: Dtype, own?: ReferenceWeights) {
     this.#live = live;
     this.#dtype = dtype;
     if (own !== undefined) {
@@ -38,15 +40,16 @@ export class Snapshot {
     return ("dtype" in this.#own ? this.#own.data : this.#own).byteLength;
   }
 
-  /** The live array where there is one. */
+  /** The live array where there is one on the host. */
   get weights(): ReferenceWeights {
     if (this.#own !== undefined) return this.#own;
-    return this.#dtype === "f32" ? this.#live : { dtype: this.#dtype, data: bitsOf(this.#dtype, this.#live) };
+    const live = onHost(this.#live);
+    return this.#dtype === "f32" ? live : { dtype: this.#dtype, data: bitsOf(this.#dtype, live) };
   }
 
   /** Takes a copy of what it shares: from now on the live weights may move. */
   separate(): void {
     const { weights } = this;
-    this.#own ??= "dtype" in weights ? weights : weights.slice();
+    this.#own ??= "dtype" in weights || weights !== this.#live ? weights : weights.slice();
   }
 }

@@ -2,7 +2,8 @@
 
 import { creditedTokens, minibatches, pack, partsOf, type Batch } from "./batch.ts";
 import type { Optimizer } from "./optimizer.ts";
-import type { Floats, LossSettings, Ops, PolicyLossMetrics } from "./ops/ops.ts";
+import type { PlacedOps } from "./ops/device-ops.ts";
+import type { Floats, LossSettings, PolicyLossMetrics } from "./ops/ops.ts";
 import type { Policy, Reference } from "./policy.ts";
 import { measureLogprobs } from "./reference.ts";
 import type { Supervision, Tree } from "./trajectory/index.ts";
@@ -196,7 +197,7 @@ function splitByTree(batch: Batch): { start: number; end: number }[] {
 }
 
 /** The kept log-probs of a batch of these trees. */
-function concatenate(ops: Ops, trees: readonly Tree[], kept: ReadonlyMap<Tree, Floats>): Floats {
+function concatenate(ops: PlacedOps, trees: readonly Tree[], kept: ReadonlyMap<Tree, Floats>): Floats {
   const parts = trees.map((tree) => kept.get(tree) ?? ops.allocate(0));
   const whole = ops.allocate(parts.reduce((sum, part) => sum + part.length, 0));
   let offset = 0;

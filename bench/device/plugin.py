@@ -48,6 +48,7 @@ class Table(ctypes.Structure):
         ("upload", function(pointer, pointer, pointer, ctypes.c_size_t)),
         ("download", function(pointer, pointer, pointer, ctypes.c_size_t)),
         ("clear", function(pointer, pointer, ctypes.c_size_t)),
+        ("copy", function(pointer, pointer, pointer, ctypes.c_size_t)),
         ("wait", function(pointer)),
     ]
 

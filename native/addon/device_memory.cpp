@@ -182,6 +182,19 @@ Napi::Value clear(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+// copy(target, source): as many elements of the same type.
+Napi::Value copy(const Napi::CallbackInfo& info) {
+  Lane* const lane = static_cast<Lane*>(info.Data());
+  const DeviceView &to = view_of(info, 0), &from = view_of(info, 1);
+  if (to.dtype != from.dtype || to.length != from.length)
+    throw Napi::TypeError::New(info.Env(), "expected memory of the type and the length of the other");
+  ScError error = {};
+  lane->pending = true;
+  const size_t bytes = to.length * (to.dtype == kF32 ? 4 : 2);
+  if (lane->device->plugin->copy(lane->queue, to.elements(), from.elements(), bytes, &error) != 0) fail(info.Env(), error);
+  return info.Env().Undefined();
+}
+
 Napi::Value dispose(const Napi::CallbackInfo& info) {
   if (const DeviceView* const view = device_view_of(info.Env(), info[0])) view->memory->dispose(info.Env());
   return info.Env().Undefined();
@@ -205,6 +218,7 @@ Napi::Object memory_functions(Napi::Env env, Lane* lane) {
   set("upload", upload);
   set("download", download);
   set("clear", clear);
+  set("copy", copy);
   set("dispose", dispose);
   set("wait", wait);
   return functions;

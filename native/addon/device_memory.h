@@ -65,7 +65,7 @@ const DeviceView* device_view_of(napi_env env, napi_value value);
 Lane* open_lane(Napi::Env env, Device* device);
 
 // { allocate(target, bytes, dtype, length), view(target, of, offset, length), upload(target, array), download(target, array),
-// clear(target), dispose(target), wait() }. The first two make an object stand for memory.
+// clear(target), copy(target, source), dispose(target), wait() }. The first two make an object stand for memory.
 Napi::Object memory_functions(Napi::Env env, Lane* lane);
 
 #endif

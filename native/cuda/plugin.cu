@@ -113,6 +113,14 @@ int32_t clear(ScStream stream, void* memory, size_t bytes, ScError* error) {
   return arrived(queue, cudaMemsetAsync(memory, 0, bytes, queue.stream), "clearing memory", error);
 }
 
+int32_t copy(ScStream stream, void* to, const void* from, size_t bytes, ScError* error) {
+  Queue& queue = queue_of(stream);
+  if (bytes == 0) return 0;
+  if (!enter(queue, "a copy on the device", error)) return 1;
+  return arrived(queue, cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, queue.stream), "a copy on the device",
+                 error);
+}
+
 int32_t wait(ScStream stream, ScError* error) {
   Queue& queue = queue_of(stream);
   if (!enter(queue, "a wait", error)) return 1;
@@ -127,6 +135,6 @@ extern "C" __attribute__((visibility("default"))) const ScPlugin* stepcredit_plu
   static const ScPlugin plugin = {
       kScAbiVersion,   sizeof(ScPlugin), gpu::kBuild,          &gpu::backend(),     gpu::count_devices, gpu::describe_device,
       gpu::open_queue, gpu::close_queue, gpu::allocate_memory, gpu::release_memory, gpu::upload,        gpu::download,
-      gpu::clear,      gpu::wait};
+      gpu::clear,      gpu::copy,        gpu::wait};
   return &plugin;
 }

@@ -60,6 +60,8 @@ export interface NativeDeviceMemory {
   upload(target: object, array: Float32Array | Uint16Array): void;
   download(target: object, array: Float32Array | Uint16Array): void;
   clear(target: object): void;
+  /** from memory of the same device, of the same type and length, which it does not overlap */
+  copy(target: object, source: object): void;
   dispose(target: object): void;
   wait(): void;
 }

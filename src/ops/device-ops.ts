@@ -4,6 +4,7 @@ import type { DeviceTensor } from "./device-tensor.ts";
 import type { Dtype, Floats, Typed } from "./arguments/values.ts";
 import type { NativeOps } from "./native.ts";
 import type { CallOptions } from "./native/promises.ts";
+import type { Ops } from "./ops.ts";
 
 /** Where an array of floats or of typed values is, a tensor on the device may be. */
 type OnDevice<A> = Floats extends A ? A | DeviceTensor : { readonly [K in keyof A]: Placed<A[K]> };
@@ -14,6 +15,19 @@ type DeviceOp<F> = F extends (args: infer A, options?: CallOptions) => Promise<i
   : F extends (args: infer A) => infer R
     ? F & ((args: OnDevice<A>) => OnDevice<R>)
     : { readonly [K in keyof F]: DeviceOp<F[K]> };
+
+/** Floats where ops compute: arrays of the host, or tensors on the device of the ops. */
+export type Numbers = Floats | DeviceTensor;
+
+// Methods, so that the ops of the host, which take less, are among them.
+type PlacedOp<F> = F extends (args: infer A) => infer R
+  ? { call(args: OnDevice<A>): R }["call"]
+  : { readonly [K in keyof F]: PlacedOp<F[K]> };
+
+/** The ops of the host or of a device, as one sees them who keeps arrays where they compute (`storage`). */
+export type PlacedOps = Pick<Ops, "name" | "allocate"> & {
+  readonly [K in Exclude<keyof Ops, "name" | "allocate">]: PlacedOp<Ops[K]>;
+};
 
 /** The memory of a device. */
 export interface DeviceMemory {

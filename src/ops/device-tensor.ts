@@ -113,6 +113,16 @@ export class DeviceTensor extends DeviceArray {
     return array;
   }
 
+  /** Takes over the numbers of another tensor of the same device, type and length, with which it shares no memory. */
+  copyFrom(other: DeviceTensor): void {
+    this.#check("copyFrom");
+    if (other.length !== this.length || other.dtype !== this.dtype) {
+      const [wanted, received] = [this, other].map(({ length, dtype }) => `a tensor of ${length} ${dtype}`);
+      new Check("DeviceTensor.copyFrom").fail(wanted, received);
+    }
+    this.#memory.copy(this, other);
+  }
+
   /** Makes all of it zero. */
   clear(): void {
     this.#check("clear");

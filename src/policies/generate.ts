@@ -1,19 +1,20 @@
 /** Sampling token by token, for policies that can give logits at a node of their prefix tree. */
 
-import type { Floats, Ops } from "../ops/ops.ts";
+import type { Numbers, PlacedOps } from "../ops/device-ops.ts";
+import { release, storage } from "../ops/storage.ts";
 import type { PolicySampler, SamplingOptions } from "../policy.ts";
 import type { Completion, SampleRequest } from "../trajectory/index.ts";
 
 /** A policy as generation sees it: prefixes are nodes; a node gives logits. */
 export interface Decoder {
-  readonly ops: Ops;
+  readonly ops: PlacedOps;
   readonly vocabulary: number;
   /** longest sequence, prefix and continuation together */
   readonly maxPositions: number;
   /** The node of `token` after `parent`, −1 for a beginning. */
   child(parent: number, token: number): number;
   /** Logits `[nodes, V]` after each of the distinct nodes; what was computed before is not computed again. */
-  logits(nodes: Int32Array): Floats;
+  logits(nodes: Int32Array): Numbers;
 }
 
 interface Row {
@@ -109,16 +110,20 @@ function sampleRows(
     ids[r] = index;
   });
   const table = logits(Int32Array.from(indexOf.keys()));
-  const perRow = ops.allocate(rows.length * vocabulary);
-  ops.embed({ table, ids, hidden: vocabulary, out: perRow });
-  return ops.sample({
-    logits: perRow,
-    seed,
-    streams: Int32Array.from(rows, (row) => row.stream),
-    positions: new Int32Array(rows.length).fill(position),
-    ...(temperature !== undefined && { temperature }),
-    ...(topK !== undefined && { topK }),
-    ...(topP !== undefined && { topP }),
-    ...(minP !== undefined && { minP }),
-  });
+  const perRow = storage(ops, rows.length * vocabulary);
+  try {
+    ops.embed({ table, ids, hidden: vocabulary, out: perRow });
+    return ops.sample({
+      logits: perRow,
+      seed,
+      streams: Int32Array.from(rows, (row) => row.stream),
+      positions: new Int32Array(rows.length).fill(position),
+      ...(temperature !== undefined && { temperature }),
+      ...(topK !== undefined && { topK }),
+      ...(topP !== undefined && { topP }),
+      ...(minP !== undefined && { minP }),
+    });
+  } finally {
+    release(perRow);
+  }
 }

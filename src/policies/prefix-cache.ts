@@ -1,4 +1,5 @@
-import type { Floats, Ops } from "../ops/ops.ts";
+import type { Numbers, PlacedOps } from "../ops/device-ops.ts";
+import { copyNumbers, release, storage } from "../ops/storage.ts";
 
 /**
  * Keys, values and last hidden states of every token that a policy has read since its weights last changed, as a tree of
@@ -8,22 +9,22 @@ import type { Floats, Ops } from "../ops/ops.ts";
  * contiguous run.
  */
 export class PrefixCache {
-  readonly #ops: Ops;
+  readonly #ops: PlacedOps;
   readonly #vocabulary: number;
   readonly #widths: readonly number[];
   readonly #children = new Map<number, number>();
   #parent = new Int32Array(1024);
   #token = new Int32Array(1024);
   #depth = new Int32Array(1024);
-  #stores: Floats[];
+  #stores: Numbers[];
   #length = 0;
 
   /** @param widths floats per node of each store, layer by layer */
-  constructor(ops: Ops, vocabulary: number, widths: readonly number[]) {
+  constructor(ops: PlacedOps, vocabulary: number, widths: readonly number[]) {
     this.#ops = ops;
     this.#vocabulary = vocabulary;
     this.#widths = widths;
-    this.#stores = widths.map((width) => ops.allocate(1024 * width));
+    this.#stores = widths.map((width) => storage(ops, 1024 * width));
   }
 
   get length(): number {
@@ -74,12 +75,12 @@ export class PrefixCache {
   }
 
   /** A store as far as it is filled: `[length, width]`. */
-  store(index: number): Floats {
+  store(index: number): Numbers {
     return this.#stores[index].subarray(0, this.#length * this.#widths[index]);
   }
 
   /** The part of a store that belongs to the nodes `from … to`: `[to − from, width]`. */
-  slice(index: number, from: number, to: number): Floats {
+  slice(index: number, from: number, to: number): Numbers {
     const width = this.#widths[index];
     return this.#stores[index].subarray(from * width, to * width);
   }
@@ -94,8 +95,9 @@ export class PrefixCache {
     this.#token = enlarged(this.#token);
     this.#depth = enlarged(this.#depth);
     this.#stores = this.#stores.map((old) => {
-      const larger = this.#ops.allocate(2 * old.length);
-      larger.set(old);
+      const larger = storage(this.#ops, 2 * old.length);
+      copyNumbers(old, larger.subarray(0, old.length));
+      release(old);
       return larger;
     });
   }

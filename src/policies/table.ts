@@ -4,8 +4,9 @@
  */
 
 import type { Batch } from "../batch.ts";
+import type { PlacedOps } from "../ops/device-ops.ts";
 import { openOps } from "../ops/native.ts";
-import type { Floats, Ops } from "../ops/ops.ts";
+import type { Floats } from "../ops/ops.ts";
 import type { Optimizer } from "../optimizer.ts";
 import { Parameters } from "../parameters.ts";
 import type {
@@ -30,7 +31,7 @@ export interface TableOptions {
 }
 
 export class TablePolicy implements Policy {
-  readonly ops: Ops;
+  readonly ops: PlacedOps;
   readonly #options: Required<TableOptions>;
   readonly #parameters: Parameters;
   readonly #table: Parameter;
@@ -38,7 +39,7 @@ export class TablePolicy implements Policy {
   /** prefixes met by the samplers since the last step: the tokens of each node */
   readonly #nodes: (readonly number[])[] = [];
 
-  constructor(options: TableOptions, ops: Ops = openOps("cpu"), rows: ReadonlyMap<string, number> = new Map()) {
+  constructor(options: TableOptions, ops: PlacedOps = openOps("cpu"), rows: ReadonlyMap<string, number> = new Map()) {
     this.ops = ops;
     this.#options = { order: Infinity, ...options };
     this.#parameters = new Parameters(ops, [{ name: "table", shape: [options.contexts, options.vocabulary] }]);

@@ -1,6 +1,6 @@
 /** Logits at the nodes of a tree of prefixes, for sampling: a token goes through the layers once, whoever asks for it. */
 
-import type { Floats } from "../ops/ops.ts";
+import type { Numbers } from "../ops/device-ops.ts";
 import { PrefixCache } from "./prefix-cache.ts";
 import { attentionShape, embedTokens, normHeads, project, type Model } from "./transformer-pass.ts";
 
@@ -35,7 +35,7 @@ export class TransformerDecoder {
   }
 
   /** Logits `[nodes, V]` after each of the distinct nodes. */
-  logits(nodes: Int32Array): Floats {
+  logits(nodes: Int32Array): Numbers {
     if (this.#cached < this.#cache.length) this.#computeFrom(this.#cached);
     const { ops, config, head, workspace } = this.#model;
     const { hidden, layers, vocabulary } = config;
@@ -54,7 +54,7 @@ export class TransformerDecoder {
     const R = to - from;
     const { hidden: H, intermediate: F, heads, headSize: D, kvHeads, layers, qkNorm, rmsNormEps: eps } = config;
     const width = heads * D;
-    const take = (name: string, length: number): Floats => workspace.take(`decode.${name}`, length);
+    const take = (name: string, length: number): Numbers => workspace.take(`decode.${name}`, length);
     const depth = cache.depths(from, to);
     const paths = cache.paths(from, to);
     const rotary = { depth, headSize: D, cosines, sines };

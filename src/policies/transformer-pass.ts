@@ -7,30 +7,32 @@
  */
 
 import type { Batch } from "../batch.ts";
-import type { AttentionShape, Floats, Ops } from "../ops/ops.ts";
-import type { Parameter } from "../policy.ts";
+import type { Numbers, PlacedOps } from "../ops/device-ops.ts";
+import type { AttentionShape } from "../ops/ops.ts";
+import { copyNumbers } from "../ops/storage.ts";
+import type { Weight } from "../parameters.ts";
 import type { ResolvedConfig } from "./transformer-config.ts";
 import type { Workspace } from "./workspace.ts";
 
 /** A product with a weight `[O, I]` and, where the model has one, a bias `[O]`. */
 export interface Projection {
-  readonly weight: Parameter;
-  readonly bias: Parameter | undefined;
+  readonly weight: Weight;
+  readonly bias: Weight | undefined;
 }
 
 /** One layer: its parameters, and what of it differs from layer to layer. */
 export interface Block {
   /** tokens that one sees; undefined: all */
   readonly window: number | undefined;
-  readonly inputNorm: Parameter;
+  readonly inputNorm: Weight;
   readonly q: Projection;
   readonly k: Projection;
   readonly v: Projection;
   readonly o: Projection;
   /** `[D]` of models that normalise queries and keys */
-  readonly qNorm: Parameter | undefined;
-  readonly kNorm: Parameter | undefined;
-  readonly postNorm: Parameter;
+  readonly qNorm: Weight | undefined;
+  readonly kNorm: Weight | undefined;
+  readonly postNorm: Weight;
   readonly gate: Projection;
   readonly up: Projection;
   readonly down: Projection;
@@ -38,16 +40,16 @@ export interface Block {
 
 /** What a pass reads, and the memory it works in. */
 export interface Model {
-  readonly ops: Ops;
+  readonly ops: PlacedOps;
   readonly config: ResolvedConfig;
-  readonly embedding: Parameter;
-  readonly positions: Parameter | undefined;
+  readonly embedding: Weight;
+  readonly positions: Weight | undefined;
   readonly blocks: readonly Block[];
-  readonly norm: Parameter;
-  readonly head: Parameter;
+  readonly norm: Weight;
+  readonly head: Weight;
   /** `[maxPositions, D / 2]` */
-  readonly cosines: Floats;
-  readonly sines: Floats;
+  readonly cosines: Numbers;
+  readonly sines: Numbers;
   readonly workspace: Workspace;
   /** whether the backward of a layer computes again what its forward left: of a pass only the layers' inputs are kept */
   readonly recompute: boolean;
@@ -92,9 +94,9 @@ export function stretchesOf(batch: Pick<Batch, "tokens" | "depth" | "subtreeEnd"
 /** What the forward of a layer leaves for its backward; `x` is the layer's input. */
 function keptOf({ config, workspace, recompute }: Model, { begin, end, T }: Stretch, layer: number) {
   const { hidden: H, intermediate: F, heads, headSize: D, kvHeads } = config;
-  const ofPass = (name: string, width: number): Floats =>
+  const ofPass = (name: string, width: number): Numbers =>
     workspace.take(`${name}.${layer}`, T * width).subarray(begin * width, end * width);
-  const scratch = (name: string, width: number): Floats => workspace.take(name, (end - begin) * width);
+  const scratch = (name: string, width: number): Numbers => workspace.take(name, (end - begin) * width);
   const rows = recompute ? scratch : ofPass;
   return {
     x: ofPass("x", H),
@@ -142,11 +144,11 @@ const rotaryOf = ({ config: { headSize }, cosines, sines }: Model, { depth }: St
   sines,
 });
 
-const logitsOf = ({ config: { vocabulary: V } }: Model, { begin, end }: Stretch, logits: Floats): Floats =>
+const logitsOf = ({ config: { vocabulary: V } }: Model, { begin, end }: Stretch, logits: Numbers): Numbers =>
   logits.subarray(begin * V, end * V);
 
 /** Writes the stretch's rows of `logits [T, V]`. */
-export function forwardStretch(model: Model, stretch: Stretch, logits: Floats): void {
+export function forwardStretch(model: Model, stretch: Stretch, logits: Numbers): void {
   const { ops, config, blocks, norm, head } = model;
   const { layers, rmsNormEps: eps } = config;
   const rows = stretch.end - stretch.begin;
@@ -164,7 +166,7 @@ export function embedTokens(
   { ops, config, embedding, positions }: Model,
   ids: Int32Array,
   depth: Int32Array,
-  out: Floats,
+  out: Numbers,
 ): void {
   const { hidden } = config;
   ops.embed({ table: embedding.data, ids, hidden, out });
@@ -173,10 +175,10 @@ export function embedTokens(
 
 /** `y` (+)= the projection of `x`. */
 export function project(
-  ops: Ops,
+  ops: PlacedOps,
   { weight, bias }: Projection,
-  x: Floats,
-  y: Floats,
+  x: Numbers,
+  y: Numbers,
   rows: number,
   accumulate = false,
 ): void {
@@ -186,10 +188,10 @@ export function project(
 /** Normalises every head of `x [rows, heads, D]` into `y`; nothing where the model does not. */
 export function normHeads(
   { ops, config }: Pick<Model, "ops" | "config">,
-  norm: Parameter | undefined,
-  x: Floats | undefined,
-  y: Floats,
-  rrms: Floats | undefined,
+  norm: Weight | undefined,
+  x: Numbers | undefined,
+  y: Numbers,
+  rrms: Numbers | undefined,
 ): void {
   if (norm === undefined || x === undefined || rrms === undefined) return;
   ops.rmsNorm({ x, weight: norm.data, eps: config.rmsNormEps, y, rrms });
@@ -197,7 +199,7 @@ export function normHeads(
 
 type Kept = ReturnType<typeof keptOf>;
 
-function forwardLayer(model: Model, stretch: Stretch, block: Block, kept: Kept, next: Floats): void {
+function forwardLayer(model: Model, stretch: Stretch, block: Block, kept: Kept, next: Numbers): void {
   const { ops, config } = model;
   const { heads, kvHeads, rmsNormEps: eps } = config;
   const { x, h1, q, k, v, attended, lse, x2, h2, gate, up, act } = kept;
@@ -220,18 +222,18 @@ function forwardLayer(model: Model, stretch: Stretch, block: Block, kept: Kept, 
     subtreeEnd: stretch.subtreeEnd,
     ...attentionShape(config, block),
   });
-  x2.set(x);
+  copyNumbers(x, x2);
   project(ops, block.o, attended, x2, rows, true);
   ops.rmsNorm({ x: x2, weight: block.postNorm.data, eps, y: h2, rrms: kept.rrms2 });
   project(ops, block.gate, h2, gate, rows);
   project(ops, block.up, h2, up, rows);
   ops.swiglu({ gate, up, out: act });
-  next.set(x2);
+  copyNumbers(x2, next);
   project(ops, block.down, act, next, rows, true);
 }
 
 /** Adds the stretch's share of every parameter's gradient for `dlogits [T, V]`. */
-export function backwardStretch(model: Model, stretch: Stretch, dlogits: Floats): void {
+export function backwardStretch(model: Model, stretch: Stretch, dlogits: Numbers): void {
   const { ops, config, embedding, positions, blocks, norm, head, workspace } = model;
   const { hidden: H, layers } = config;
   const rows = stretch.end - stretch.begin;
@@ -254,13 +256,19 @@ export function backwardStretch(model: Model, stretch: Stretch, dlogits: Floats)
 }
 
 /** Turns the gradient `dx` of the layer's output into that of its input; `dh` is scratch of the same shape. */
-function backwardLayer(model: Model, stretch: Stretch, block: Block, kept: Kept, dx: Floats, dh: Floats): void {
+function backwardLayer(model: Model, stretch: Stretch, block: Block, kept: Kept, dx: Numbers, dh: Numbers): void {
   const { ops, config, workspace } = model;
   const { intermediate: F, heads, kvHeads, headSize: D } = config;
   const { x, rrms1, h1, q, k, v, lse, attended, x2, rrms2, h2, gate, up, act } = kept;
   const rows = stretch.end - stretch.begin;
   const rotary = rotaryOf(model, stretch);
-  const through = (input: Floats, { weight, bias }: Projection, dy: Floats, into: Floats, accumulate = false): void =>
+  const through = (
+    input: Numbers,
+    { weight, bias }: Projection,
+    dy: Numbers,
+    into: Numbers,
+    accumulate = false,
+  ): void =>
     ops.linearBackward({
       x: input,
       weight: weight.data,
@@ -271,7 +279,7 @@ function backwardLayer(model: Model, stretch: Stretch, block: Block, kept: Kept,
       ...(bias && { dbias: bias.grad }),
       accumulate,
     });
-  const throughNorm = (input: Floats, rrms: Floats, { data, grad }: Parameter): void =>
+  const throughNorm = (input: Numbers, rrms: Numbers, { data, grad }: Weight): void =>
     ops.rmsNormBackward({ x: input, weight: data, rrms, dy: dh, dx, dweight: grad, accumulate: true });
 
   const dact = workspace.take("dact", rows * F);
@@ -312,13 +320,13 @@ function backwardLayer(model: Model, stretch: Stretch, block: Block, kept: Kept,
 /** The gradient of `normHeads`, in place of that of its output. */
 function throughHeads(
   { ops, workspace }: Model,
-  norm: Parameter | undefined,
-  x: Floats | undefined,
-  rrms: Floats | undefined,
-  dy: Floats,
+  norm: Weight | undefined,
+  x: Numbers | undefined,
+  rrms: Numbers | undefined,
+  dy: Numbers,
 ): void {
   if (norm === undefined || x === undefined || rrms === undefined) return;
   const dx = workspace.take("dHeads", dy.length);
   ops.rmsNormBackward({ x, weight: norm.data, rrms, dy, dx, dweight: norm.grad });
-  dy.set(dx);
+  copyNumbers(dx, dy);
 }

@@ -15,10 +15,13 @@ import {
   toHuggingFaceConfig,
   type HuggingFaceConfig,
 } from "../checkpoint/hugging-face-config.ts";
-import type { Dtype, Floats, Ops } from "../ops/ops.ts";
+import type { DeviceMemory, Numbers, PlacedOps } from "../ops/device-ops.ts";
+import type { Dtype, Floats } from "../ops/ops.ts";
+import { placed } from "../ops/storage.ts";
 import { openOps } from "../ops/native.ts";
 import type { Optimizer } from "../optimizer.ts";
-import { Parameters } from "../parameters.ts";
+import { DeviceParameters } from "../device-parameters.ts";
+import { Parameters, type Shape, type Weight, type WeightStore } from "../parameters.ts";
 import type {
   ForwardPass,
   Parameter,
@@ -65,7 +68,7 @@ export type { TransformerStart } from "./transformer-start.ts";
 
 export interface TransformerOptions {
   /** ops that are open already; default those of the CPU */
-  readonly ops?: Ops;
+  readonly ops?: PlacedOps;
   /**
    * Of a training pass, keep the inputs of the layers alone and compute what lies inside them again for the gradient: less
    * memory for another forward pass, and the same numbers to the bit. Default false: all of it is kept.
@@ -115,14 +118,28 @@ interface Origin {
   readonly tokenizer: HuggingFaceTokenizer | undefined;
 }
 
+/** The weights of a policy where its ops compute. */
+function parametersOn(
+  ops: PlacedOps & { readonly memory?: DeviceMemory },
+  shapes: readonly Shape[],
+  dtype: Dtype,
+): WeightStore {
+  const { memory } = ops;
+  if (memory === undefined) return new Parameters(ops, shapes, dtype);
+  if (dtype !== "f32") {
+    throw new RangeError(`TransformerPolicy: expected dtype to be f32 on a device, received ${dtype}`);
+  }
+  return new DeviceParameters({ ...ops, memory }, shapes);
+}
+
 export class TransformerPolicy implements Policy {
-  readonly ops: Ops;
+  readonly ops: PlacedOps;
   readonly config: ResolvedConfig;
   /** as in `TransformerOptions` */
   readonly recompute: boolean;
   /** as in `TransformerOptions` */
   readonly dtype: Dtype;
-  readonly #parameters: Parameters;
+  readonly #parameters: WeightStore;
   readonly #model: Model;
   readonly #decoder: TransformerDecoder;
   #passes = 0;
@@ -141,7 +158,7 @@ export class TransformerPolicy implements Policy {
     this.dtype = dtype;
     this.recompute = recompute;
     this.config = resolveConfig(config);
-    this.#parameters = new Parameters(ops, shapesOf(this.config), dtype);
+    this.#parameters = parametersOn(ops, shapesOf(this.config), dtype);
     this.#model = this.#assemble();
     this.#decoder = new TransformerDecoder(this.#model);
   }
@@ -311,6 +328,7 @@ export class TransformerPolicy implements Policy {
     this.#disposed = true;
     this.#forget();
     this.#model.workspace.clear();
+    this.#parameters.dispose?.();
   }
 
   forward(batch: Pick<Batch, "tokens" | "depth" | "subtreeEnd">): ForwardPass {
@@ -323,7 +341,7 @@ export class TransformerPolicy implements Policy {
     for (const stretch of stretches) forwardStretch(model, stretch, logits);
 
     const pass = ++this.#passes;
-    const backward = (dlogits: Floats): void => {
+    const backward = (dlogits: Numbers): void => {
       if (pass !== this.#passes) {
         throw new Error(
           "TransformerPolicy: expected backward right after its forward, received one after another forward",
@@ -372,7 +390,7 @@ export class TransformerPolicy implements Policy {
 
   #block(layer: number): Block {
     const { qkvBias, outputBias, mlpBias, qkNorm, windows } = this.config;
-    const of = (name: string): Parameter => this.#parameters.get(`model.layers.${layer}.${name}`);
+    const of = (name: string): Weight => this.#parameters.get(`model.layers.${layer}.${name}`);
     const projection = (name: string, bias: boolean): Projection => ({
       weight: of(`${name}.weight`),
       bias: bias ? of(`${name}.bias`) : undefined,
@@ -394,20 +412,19 @@ export class TransformerPolicy implements Policy {
   }
 
   /** Cosines and sines `[maxPositions, D / 2]` of the rotary angles. */
-  #rotary(): readonly [cosines: Floats, sines: Floats] {
+  #rotary(): readonly [cosines: Numbers, sines: Numbers] {
     const { headSize, maxPositions, ropeTheta, ropeScaling } = this.config;
     const rope = { headSize, theta: ropeTheta, positions: maxPositions, ...(ropeScaling && { scaling: ropeScaling }) };
     const { frequencies, amplitude } = rotaryFrequencies(rope);
     const half = headSize / 2;
-    const cosines = this.ops.allocate(maxPositions * half);
-    const sines = this.ops.allocate(maxPositions * half);
+    const [cosines, sines] = [this.ops.allocate(maxPositions * half), this.ops.allocate(maxPositions * half)];
     for (let position = 0; position < maxPositions; position++) {
       for (let i = 0; i < half; i++) {
         cosines[position * half + i] = amplitude * Math.cos(position * frequencies[i]);
         sines[position * half + i] = amplitude * Math.sin(position * frequencies[i]);
       }
     }
-    return [cosines, sines];
+    return [placed(this.ops, cosines), placed(this.ops, sines)];
   }
 
   #checkDepth(depth: Int32Array): void {

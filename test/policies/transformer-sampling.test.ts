@@ -8,6 +8,7 @@ import type { Completion, SampleRequest } from "../../src/trajectory/index.ts";
 import { fixedTokens, grpo, rollout, supervise } from "../../src/trajectory/index.ts";
 import { measureLogprobs } from "../../src/reference.ts";
 import { update } from "../../src/update.ts";
+import { onHost } from "../../src/ops/storage.ts";
 import { bits } from "../support/close.ts";
 import { byTarget, smallTransformer, targetNames, valuesOf } from "../support/policies.ts";
 import { pick, random } from "../support/random.ts";
@@ -194,7 +195,7 @@ describe("sampling", () => {
     expect(new Set(greedy.map(String)).size).toBe(1);
     expect(tokensOf(await sample(policy, group, { temperature: 0, seed: 99 }))).toEqual(greedy);
     const { logits } = policy.forward(packSequences([[1, 2, 3]]));
-    const last = [...logits.subarray(2 * policy.vocabulary)];
+    const last = [...onHost(logits).subarray(2 * policy.vocabulary)];
     expect(greedy[0][0]).toBe(last.indexOf(Math.max(...last)));
   });
 

@@ -3,6 +3,7 @@ import { packSequences } from "../../src/batch.ts";
 import { openOps } from "../../src/ops/native.ts";
 import { TransformerPolicy } from "../../src/policies/transformer.ts";
 import { stretchesOf, stretchLength } from "../../src/policies/transformer-pass.ts";
+import { onHost } from "../../src/ops/storage.ts";
 import { randomArrays } from "../support/arrays.ts";
 import { bits } from "../support/close.ts";
 import { clearGradient, gradientOf, relativeError, smallConfig, smallTransformer } from "../support/policies.ts";
@@ -59,7 +60,7 @@ describe("a batch of several stretches", () => {
 
   it("has the logits of each of its trees alone, and the sum of their gradients", () => {
     const pass = policy.forward(whole);
-    const logits = pass.logits.slice();
+    const logits = onHost(pass.logits).slice();
     pass.backward(dlogits);
     const together = gradientOf(policy);
     clearGradient(policy);
@@ -67,7 +68,7 @@ describe("a batch of several stretches", () => {
     for (const sequence of sequences) {
       const alone = policy.forward(packSequences([sequence]));
       const end = begin + alone.logits.length;
-      expect(bits(alone.logits)).toEqual(bits(logits.subarray(begin, end)));
+      expect(bits(onHost(alone.logits))).toEqual(bits(logits.subarray(begin, end)));
       alone.backward(dlogits.subarray(begin, end));
       begin = end;
     }
@@ -86,7 +87,7 @@ describe("activations that are computed again", () => {
     const dlogits = draw.normals(batch.tokens.length * kept.vocabulary);
     const [one, other] = [kept, again].map((policy) => {
       const pass = policy.forward(batch);
-      const logits = bits(pass.logits);
+      const logits = bits(onHost(pass.logits));
       pass.backward(dlogits.slice());
       return { logits, gradient: gradientOf(policy) };
     });

@@ -68,7 +68,9 @@ function differences(config: Partial<TransformerConfig>): void {
   const { targetOffsets, targets } = batch;
   const pass = policy.forward(batch);
   const { lse } = policy.ops.logprobs({ logits: pass.logits, targetOffsets, targets });
-  pass.backward(policy.ops.logprobsBackward({ logits: pass.logits, targetOffsets, targets, lse, dlogprobs }));
+  const { logits } = pass;
+  policy.ops.logprobsBackward({ logits, targetOffsets, targets, lse, dlogprobs, dlogits: logits });
+  pass.backward(logits);
   for (const { name, data, grad } of policy.parameters()) {
     expectGradient(grad.slice(), () => dot(measureLogprobs(policy, batch), dlogprobs), data as Float64Array, name);
   }

@@ -1,0 +1,133 @@
+/** A transformer whose weights, activations and gradients stay on a device, against the same on the processor. */
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { packSequences } from "../../src/batch.ts";
+import type { DeviceOps } from "../../src/ops/device-ops.ts";
+import { DeviceTensor } from "../../src/ops/device-tensor.ts";
+import { openOps } from "../../src/ops/native.ts";
+import { onHost } from "../../src/ops/storage.ts";
+import { AdamW } from "../../src/optimizer.ts";
+import { TransformerPolicy } from "../../src/policies/transformer.ts";
+import { hostPlugin } from "../support/cuda.ts";
+import { gradientOf, relativeError, smallTransformer, valuesOf } from "../support/policies.ts";
+
+const batch = packSequences([
+  [1, 2, 3, 4, 5],
+  [6, 7],
+  [8, 9, 10, 1, 2, 3],
+]);
+const dlogprobs = Float32Array.from(batch.targets, (_, n) => Math.sin(n + 1));
+
+describe("a transformer on a device", () => {
+  let ops: DeviceOps;
+  let folder: string;
+  const cpu = openOps("cpu", { blas: false });
+  beforeAll(() => {
+    process.env["STEPCREDIT_CUDA_PLUGIN"] = hostPlugin();
+    ops = openOps("cuda");
+    folder = mkdtempSync(join(tmpdir(), "stepcredit-"));
+  });
+  afterAll(() => {
+    delete process.env["STEPCREDIT_CUDA_PLUGIN"];
+    rmSync(folder, { recursive: true });
+  });
+
+  const both = (config = {}): TransformerPolicy[] => [ops, cpu].map((of) => smallTransformer(of, config));
+
+  it.each([{}, { qkNorm: true, qkvBias: true, tieEmbeddings: true }, { windows: [2, null], positionTable: true }])(
+    "has the logits and gradients of one on the processor with %j",
+    (config) => {
+      const [there, here] = both(config);
+      expect(there.forward(batch).logits).toBeInstanceOf(DeviceTensor);
+      const [logits, expected] = [there, here].map((policy) => onHost(policy.forward(batch).logits).slice());
+      expect(relativeError(logits, expected)).toBeLessThan(1e-5);
+      const [logprobs, known] = [there, here].map((policy) => policy.logprobs(batch));
+      expect(relativeError(logprobs, known)).toBeLessThan(1e-5);
+      for (const policy of [there, here]) policy.backward(batch, dlogprobs);
+      expect(relativeError(gradientOf(there), gradientOf(here))).toBeLessThan(1e-5);
+    },
+  );
+
+  it("moves like one on the processor, and its optimizer goes on from a stored state", () => {
+    const [there, here] = both();
+    const before = valuesOf(here);
+    let optimizers = [there, here].map(() => new AdamW({ lr: 1e-2 }));
+    for (let step = 0; step < 4; step++) {
+      [there, here].forEach((policy, i) => {
+        policy.logprobs(batch);
+        policy.backward(batch, dlogprobs);
+        policy.step(optimizers[i]);
+      });
+      if (step !== 1) continue;
+      optimizers = optimizers.map(({ state }) => {
+        const next = new AdamW({ lr: 1e-2 });
+        next.restore(state);
+        return next;
+      });
+    }
+    expect(Math.max(...gradientOf(there).map(Math.abs))).toBe(0);
+    const moved = (policy: TransformerPolicy): Float64Array => valuesOf(policy).map((value, i) => value - before[i]);
+    expect(relativeError(moved(there), moved(here))).toBeLessThan(1e-3);
+  });
+
+  it("takes over what is written to its parameters", () => {
+    const [there, here] = both();
+    for (const policy of [there, here]) {
+      const [{ data }] = policy.parameters();
+      for (let i = 0; i < data.length; i++) data[i] = Math.cos(i);
+      policy.changed();
+    }
+    expect(relativeError(there.logprobs(batch), here.logprobs(batch))).toBeLessThan(1e-5);
+  });
+
+  it("writes the tokens of one on the processor, and reads a token once", async () => {
+    const [there, here] = both();
+    const prompts = [[1, 2, 3], [1, 2, 4, 5], [7]];
+    for (const options of [{ temperature: 0 }, { temperature: 1, seed: 3 }]) {
+      const [written, expected] = await Promise.all(
+        [there, here].map((policy) => policy.generate(prompts, { maxTokens: 9, ...options })),
+      );
+      expect(written.map(({ tokens }) => tokens)).toEqual(expected.map(({ tokens }) => tokens));
+    }
+    expect(there.computedTokens).toBe(here.computedTokens);
+  });
+
+  it("is saved, loaded and cloned without a changed bit", async () => {
+    const [there] = both();
+    await there.save(folder);
+    const loaded = await TransformerPolicy.load(folder, { ops });
+    expect(valuesOf(loaded)).toEqual(valuesOf(there));
+    expect(loaded.logprobs(batch)).toEqual(there.clone().logprobs(batch));
+  });
+
+  it("keeps a reference of itself as it was", () => {
+    const [there] = both();
+    const before = there.logprobs(batch).slice();
+    const reference = there.reference();
+    expect(reference.bytes).toBe(0);
+    there.backward(batch, dlogprobs);
+    there.step(new AdamW({ lr: 1e-1 }));
+    const after = there.logprobs(batch).slice();
+    expect(after).not.toEqual(before);
+    expect(reference.logprobs([batch])[0]).toEqual(before);
+    expect(there.logprobs(batch)).toEqual(after);
+    expect(reference.bytes).toBe(4 * valuesOf(there).length);
+  });
+
+  it("computes in f32 alone, and says so", () => {
+    expect(() => new TransformerPolicy(both()[0].config, { ops, dtype: "bf16" })).toThrow(
+      "TransformerPolicy: expected dtype to be f32 on a device, received bf16",
+    );
+  });
+
+  it("gives its memory back", () => {
+    const [there] = both();
+    const { logits } = there.forward(batch);
+    there.dispose();
+    expect((logits as DeviceTensor).disposed).toBe(true);
+    expect(() => there.forward(batch)).toThrow("before dispose");
+  });
+});
