@@ -8,6 +8,7 @@ import { advantageNames } from "../crediting.ts";
 import { chainRepairFormats } from "../tasks/chain-arithmetic.ts";
 import { proceduralTaskNames, proceduralTasks } from "../tasks/procedural/index.ts";
 import type { ProceduralTask } from "../tasks/procedural/procedural-task.ts";
+import { parseEntropySteps } from "../trajectory/entropy-steps.ts";
 import { pythonContainments } from "../verifiers/code/python.ts";
 import { expectedVerifier, isVerifierName } from "../verifiers/index.ts";
 import type { LoopConfig } from "./loop.ts";
@@ -80,7 +81,10 @@ const problemFields = {
   steps: z
     .string()
     .default("newline")
-    .describe("where steps end: newline, sentences, tokens:N (every N tokens), delimiter:TEXT (after this token)"),
+    .describe(
+      "where steps end: newline, sentences, tokens:N (every N tokens), delimiter:TEXT (after this token), entropy:NATS or " +
+        "entropy:P% (before tokens with at least this surprise, or in the top P % so far; with ,N at least N tokens)",
+    ),
   verifier: z
     .string()
     .refine(isVerifierName, { error: `expected ${expectedVerifier}` })
@@ -331,7 +335,9 @@ function checkTogether(config: RunConfig, where: string): void {
   };
   const { task, policy, template, repairTemplate, heads, hidden } = config;
   require(hidden % (2 * heads) === 0, "hidden", `a multiple of twice the ${heads} heads`);
-  require(stepsPattern.test(config.steps), "steps", "newline, sentences, tokens:N or delimiter:TEXT");
+  require(isStepRule(
+    config.steps,
+  ), "steps", "newline, sentences, tokens:N, delimiter:TEXT, entropy:NATS or entropy:P%");
   require(task !== "problems" || config.problems !== "", "problems", "a file, as task is problems");
   const procedural = proceduralOf(config);
   const levels = procedural?.levels.length ?? Infinity;
@@ -356,7 +362,12 @@ export function proceduralOf({ task }: Pick<RunConfig, "task">): ProceduralTask 
   return task === "problems" || task === "chain-arithmetic" ? undefined : proceduralTasks[task];
 }
 
-const stepsPattern = /^(newline|sentences|tokens:[1-9]\d*|delimiter:.+)$/s;
+const entropyRule = "entropy:";
+
+function isStepRule(steps: string): boolean {
+  if (steps.startsWith(entropyRule)) return parseEntropySteps(steps.slice(entropyRule.length)) !== undefined;
+  return /^(newline|sentences|tokens:[1-9]\d*|delimiter:.+)$/s.test(steps);
+}
 
 /** Reads YAML (or JSON, which it holds). Throws a ConfigError with the place where it cannot be read. */
 export function parseYaml(text: string, where: string): unknown {

@@ -4,7 +4,16 @@ import type { TransformerPolicy } from "../policies/transformer.ts";
 import { HuggingFaceTokenizer } from "../tokenizers/hugging-face.ts";
 import { characterTokenizer, wordTokenizer } from "../tokenizers/symbols.ts";
 import type { Tokenizer } from "../tokenizers/tokenizer.ts";
-import { delimiter, fixedTokens, sentences, textSegmenter, tokenLines, type Segmenter } from "../trajectory/index.ts";
+import { parseEntropySteps } from "../trajectory/entropy-steps.ts";
+import {
+  delimiter,
+  entropySteps,
+  fixedTokens,
+  sentences,
+  textSegmenter,
+  tokenLines,
+  type Segmenter,
+} from "../trajectory/index.ts";
 import { ConfigError, proceduralOf, type RunConfig } from "./config.ts";
 
 /** What symbol tokenizers end a text with. */
@@ -82,6 +91,8 @@ export function segmenterOf(steps: string, tokenizer: Tokenizer): Segmenter {
   if (kind === "tokens") return fixedTokens(Number(value));
   if (kind === "sentences") return textSegmenter(sentences, (tokens) => tokenizer.decode(tokens));
   if (kind === "delimiter") return delimiter([tokenId("steps", value, tokenizer)]);
+  const unsure = kind === "entropy" ? parseEntropySteps(value) : undefined;
+  if (unsure !== undefined) return entropySteps(unsure);
   const texts = new Map<number, string>();
   return tokenLines((token) => {
     const known = texts.get(token) ?? tokenizer.decode([token]);

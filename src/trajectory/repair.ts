@@ -1,11 +1,18 @@
 /** Corrections by prompt: the policy is shown a failed solution and writes another. */
 
-import { confirmed, graftBest, leavesWithoutReference, type Correction, type CorrectionConfig } from "./corrections.ts";
-import type { Problem, Sampler, Verifier } from "./problem.ts";
+import {
+  completionWith,
+  confirmed,
+  graftBest,
+  leavesWithoutReference,
+  stepsWith,
+  type Correction,
+  type CorrectionConfig,
+} from "./corrections.ts";
 import { agreement } from "./identify.ts";
+import type { Problem, Sampler, TokenMeasures, Verifier } from "./problem.ts";
 import type { RepairFilter } from "./repair-filter.ts";
 import { countTokens, request, sampleAll } from "./rollout.ts";
-import { splitSteps } from "./segment.ts";
 import { completionOf, isRollout, stepsOf, type Tree } from "./tree.ts";
 import { failed, succeeded } from "./verify.ts";
 
@@ -113,10 +120,11 @@ export async function repair(
     "correct",
   );
   const parsed = asked.flatMap(({ tree, leaf, failed }, a): Correction[] => {
-    const written = completions[a].tokens;
-    const tokens = settings.parse === undefined ? written : settings.parse(tree.problem, failed, written);
-    // A solution longer than the policy may write is none of its rollouts.
-    return tokens === null || tokens.length > config.maxTokens ? [] : [{ tree, leaf, kept: 0, tokens }];
+    const { tokens: written, finished, ...measured } = completions[a];
+    if (settings.parse === undefined) return whole({ tree, leaf, tokens: written, finished, measured }, config);
+    const tokens = settings.parse(tree.problem, failed, written);
+    // What was measured belongs to what was written.
+    return tokens === null ? [] : whole({ tree, leaf, tokens, measured: unmeasured(tokens) }, config);
   });
   const verified = await confirmed(parsed, verifier, config.threshold);
   const verdicts = await filter?.accept(verified.map((correction) => candidateOf(correction, config)));
@@ -133,19 +141,41 @@ export async function repair(
   };
 }
 
+/**
+ * A whole completion as a correction; none where it is longer than the policy may write, for then it is none of its rollouts.
+ * Numbers measured behind the repair's prompt are not those behind the problem's. So where steps follow them, a repair is cut
+ * like the failed solution as far as it repeats its steps, and by its own numbers only from there on.
+ */
+function whole(correction: Omit<Correction, "kept">, { maxTokens, segment }: CorrectionConfig): Correction[] {
+  const { tree, leaf, tokens, measured = {} } = correction;
+  if (tokens.length > maxTokens) return [];
+  if (segment.byMeasure !== true) return [{ ...correction, kept: 0 }];
+  let [kept, from] = [0, 0];
+  for (const step of stepsOf(tree, leaf)) {
+    if (!step.every((token, t) => tokens[from + t] === token)) break;
+    from += step.length;
+    kept++;
+  }
+  const rest = { logprobs: measured.logprobs?.slice(from), entropies: measured.entropies?.slice(from) };
+  return [{ ...correction, kept, tokens: tokens.slice(from), measured: rest }];
+}
+
+const unmeasured = (tokens: readonly number[]): TokenMeasures => ({ logprobs: tokens.map(() => NaN) });
+
 /** At most `most` of them, evenly spaced. */
 function spread<T>(items: readonly T[], most: number): readonly T[] {
   if (items.length <= most) return items;
   return Array.from({ length: most }, (_, i) => items[Math.floor((i * items.length) / most)]);
 }
 
-function candidateOf({ tree, leaf, tokens }: Correction, { segment }: CorrectionConfig): RepairCandidate {
-  const steps = splitSteps(tokens, segment);
+function candidateOf(correction: Correction, { segment }: CorrectionConfig): RepairCandidate {
+  const { tree, leaf } = correction;
+  const steps = stepsWith(correction, segment);
   const { steps: shared } = agreement(stepsOf(tree, leaf), steps);
   return {
     problem: tree.problem,
     failed: completionOf(tree, leaf),
-    repaired: tokens,
+    repaired: completionWith(correction),
     changedFrom: steps.slice(0, shared).flat().length,
   };
 }

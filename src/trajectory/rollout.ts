@@ -40,7 +40,8 @@ export async function rollout(
   const trees = problems.map((problem, p) => {
     const tree = createTree(problem);
     for (let g = 0; g < groupSize; g++) {
-      graft(tree, 0, splitSteps(completions[p * groupSize + g].tokens, segment), { source: "rollout" });
+      const completion = completions[p * groupSize + g];
+      graft(tree, 0, splitSteps(completion.tokens, segment, completion), { source: "rollout" });
     }
     return tree;
   });

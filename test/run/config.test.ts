@@ -49,8 +49,9 @@ describe("a configuration", () => {
     [{ ...least, heads: 3 }, "here: hidden: expected a multiple of twice the 3 heads, received 64"],
     [
       { ...least, steps: "tokens:0" },
-      /^here: steps: expected newline, sentences, tokens:N or delimiter:TEXT, received/,
+      /^here: steps: expected newline, sentences, tokens:N, delimiter:TEXT, entropy:NATS or entropy:P%, received/,
     ],
+    [{ ...least, steps: "entropy:0%" }, /^here: steps: expected newline, .*received "entropy:0%"/],
     [{ policy: "model" }, 'here: problems: expected a file, as task is problems, received ""'],
     [{ problems: "p" }, /^here: tokenizer: expected characters, words or a directory, as policy is fresh/],
     [{ task: "sudoku" }, /^here: task: .*received "sudoku"$/],
