@@ -80,8 +80,7 @@ export function textTask(options: TextTaskOptions): TextTask {
     maxTokens,
     ...(stop !== undefined && { stop }),
     segment,
-    verify({ answer }, completion) {
-      const finished = stop?.includes(completion[completion.length - 1]) === true;
+    verify({ answer }, completion, finished = stop?.includes(completion[completion.length - 1]) === true) {
       return verifier.verify(tokenizer.decode(completion), answer, finished);
     },
     encode,

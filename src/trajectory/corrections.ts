@@ -2,7 +2,7 @@
 
 import { agreement, compareAgreement, identify } from "./identify.ts";
 import type { Sampler, Segmenter, TokenMeasures, Verifier } from "./problem.ts";
-import { countTokens, request, sampleAll } from "./rollout.ts";
+import { countTokens, generatedFor, request, sampleAll } from "./rollout.ts";
 import { splitSteps } from "./segment.ts";
 import { graft, isRollout, stepsOf, type LeafSource, type Tree } from "./tree.ts";
 import { failed, judge, succeeded } from "./verify.ts";
@@ -30,6 +30,8 @@ export interface Correction {
   readonly measured?: TokenMeasures;
   /** false: its sampler says that it was cut off */
   readonly finished?: boolean | undefined;
+  /** tokens that were generated for it */
+  readonly generated?: number;
 }
 
 export interface VerifiedCorrection extends Correction {
@@ -105,7 +107,7 @@ export async function regrow(
   );
   const found = asked.map(({ place }, a): Correction => {
     const { tokens, finished, ...measured } = completions[a];
-    return { ...place, tokens, finished, measured };
+    return { ...place, tokens, finished, measured, generated: generatedFor(completions[a]) };
   });
   const verified = await confirmed(found, verifier, config.threshold);
   graftBest(verified, source, config.segment);
@@ -132,7 +134,8 @@ export function graftBest(corrections: readonly VerifiedCorrection[], source: Le
   }
   for (const [tree, perLeaf] of best) {
     for (const [leaf, { correction, steps }] of perLeaf) {
-      graft(tree, 0, steps, { source, corrects: leaf, outcome: correction.outcome });
+      const { outcome, generated } = correction;
+      graft(tree, 0, steps, { source, corrects: leaf, outcome, ...(generated !== undefined && { generated }) });
     }
   }
 }

@@ -48,6 +48,8 @@ export interface Completion extends TokenMeasures {
   readonly logprobs: readonly number[];
   /** false: it was cut off at its limit; undefined: the sampler does not say */
   readonly finished?: boolean | undefined;
+  /** tokens that the policy wrote for it, where `tokens` are not its own but characters, say; default their number */
+  readonly generated?: number | undefined;
 }
 
 export interface Sampler {

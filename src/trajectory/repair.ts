@@ -12,7 +12,7 @@ import {
 import { agreement } from "./identify.ts";
 import type { Problem, Sampler, TokenMeasures, Verifier } from "./problem.ts";
 import type { RepairFilter } from "./repair-filter.ts";
-import { countTokens, request, sampleAll } from "./rollout.ts";
+import { countTokens, generatedFor, request, sampleAll } from "./rollout.ts";
 import { completionOf, isRollout, stepsOf, type Tree } from "./tree.ts";
 import { failed, succeeded } from "./verify.ts";
 
@@ -121,10 +121,13 @@ export async function repair(
   );
   const parsed = asked.flatMap(({ tree, leaf, failed }, a): Correction[] => {
     const { tokens: written, finished, ...measured } = completions[a];
-    if (settings.parse === undefined) return whole({ tree, leaf, tokens: written, finished, measured }, config);
+    const generated = generatedFor(completions[a]);
+    if (settings.parse === undefined) {
+      return whole({ tree, leaf, tokens: written, finished, measured, generated }, config);
+    }
     const tokens = settings.parse(tree.problem, failed, written);
     // What was measured belongs to what was written.
-    return tokens === null ? [] : whole({ tree, leaf, tokens, measured: unmeasured(tokens) }, config);
+    return tokens === null ? [] : whole({ tree, leaf, tokens, measured: unmeasured(tokens), generated }, config);
   });
   const verified = await confirmed(parsed, verifier, config.threshold);
   const verdicts = await filter?.accept(verified.map((correction) => candidateOf(correction, config)));

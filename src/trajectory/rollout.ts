@@ -90,5 +90,9 @@ export async function sampleAll(
 }
 
 export function countTokens(completions: readonly Completion[]): number {
-  return completions.reduce((sum, completion) => sum + completion.tokens.length, 0);
+  return completions.reduce((sum, completion) => sum + generatedFor(completion), 0);
+}
+
+export function generatedFor({ tokens, generated }: Completion): number {
+  return generated ?? tokens.length;
 }
