@@ -7,6 +7,7 @@ import { z } from "zod";
 import { advantageNames } from "../crediting.ts";
 import { chainRepairFormats } from "../tasks/chain-arithmetic.ts";
 import { proceduralTaskNames, proceduralTasks } from "../tasks/procedural/index.ts";
+import { needs } from "../tasks/template.ts";
 import type { ProceduralTask } from "../tasks/procedural/procedural-task.ts";
 import { parseEntropySteps } from "../trajectory/entropy-steps.ts";
 import { pythonContainments } from "../verifiers/code/python.ts";
@@ -150,8 +151,9 @@ const methodFields = {
     .string()
     .default("")
     .describe(
-      "how it asks on problems in text, with {prompt} and {attempt} in it, and {answer} where it may see the known answer; " +
-        "empty: it does not",
+      "how it asks on problems in text, with {prompt} and {attempt} in it, {answer} where it may see the known answer, and " +
+        "{#sibling}…{sibling}…{/sibling} where it may see a success of the group, left out where there is none; empty: it " +
+        "does not",
     ),
   critiqueTemplate: z
     .string()
@@ -350,8 +352,14 @@ function checkTogether(config: RunConfig, where: string): void {
   require(repairTemplate === "" || repairTemplate.includes("{attempt}"), "repairTemplate", "{attempt} in it");
   require(config.critiqueTemplate === "" ||
     config.critiqueTemplate.includes("{steps}"), "critiqueTemplate", "{steps} in it");
-  require(!repairTemplate.includes("{answer}") ||
-    config.repairPlausibility > 0, "repairPlausibility", "more than 0, as repairTemplate shows the answer");
+  require(!needs(repairTemplate, "sibling"), "repairTemplate", "{sibling} between {#sibling} and {/sibling}");
+  for (const [hint, shown] of [
+    ["answer", "the answer"],
+    ["sibling", "a success"],
+  ] as const) {
+    require(!repairTemplate.includes(`{${hint}}`) ||
+      config.repairPlausibility > 0, "repairPlausibility", `more than 0, as repairTemplate shows ${shown}`);
+  }
   require(policy !== "fresh" ||
     task !== "problems" ||
     config.tokenizer !== "auto", "tokenizer", "characters, words or a directory, as policy is fresh");

@@ -107,8 +107,12 @@ async function setUpText(
     tokenizer,
     prompt,
     ...(config.repairTemplate !== "" && {
-      repairPrompt: (problem: TextProblem, attempt: string) =>
-        asked(config.repairTemplate, problem, { attempt, answer: shownAnswer(problem.answer) }),
+      repairPrompt: (problem: TextProblem, attempt: string, sibling: string | null) => {
+        const shown = { attempt, answer: shownAnswer(problem.answer) };
+        return asked(config.repairTemplate, problem, sibling === null ? shown : { ...shown, sibling });
+      },
+      // A sibling is a reference already: nothing would be asked beside it.
+      ...(config.repairTemplate.includes("{sibling}") && { repairOnly: "leaves-without-correction" as const }),
     }),
     ...(config.critiqueTemplate !== "" && {
       critique: {

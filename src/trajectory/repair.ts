@@ -9,7 +9,7 @@ import {
   type Correction,
   type CorrectionConfig,
 } from "./corrections.ts";
-import { agreement } from "./identify.ts";
+import { agreement, compareAgreement } from "./identify.ts";
 import type { Problem, Sampler, TokenMeasures, Verifier } from "./problem.ts";
 import type { RepairFilter } from "./repair-filter.ts";
 import { countTokens, generatedFor, request, sampleAll } from "./rollout.ts";
@@ -30,9 +30,14 @@ export interface RepairCandidate {
 export interface RepairFormat {
   /**
    * the tokens to continue for a repair; null: none is asked for, because they would be too many, say. They may show the known
-   * answer, of the problem as it is given here: a hint.
+   * answer, of the problem as it is given here, or a successful sibling: hints. `sibling` is the successful rollout of the
+   * same group that agrees longest with the failed one; null or undefined: there is none to show.
    */
-  readonly prompt: (problem: Problem, failed: readonly number[]) => readonly number[] | null;
+  readonly prompt: (
+    problem: Problem,
+    failed: readonly number[],
+    sibling?: readonly number[] | null,
+  ) => readonly number[] | null;
   /** what was written to a completion of the problem; null: no repair. Default: it is one. */
   readonly parse?: (
     problem: Problem,
@@ -64,8 +69,8 @@ export function repairSequence(
 
 export interface RepairConfig extends RepairFormat {
   /**
-   * A last word on repairs that the verifier confirmed. A prompt that shows the known answer needs it: the policy can write its
-   * usual errors and then just the answer.
+   * A last word on repairs that the verifier confirmed. A prompt that shows the known answer, or a sibling that has it, needs
+   * it: the policy can write its usual errors and then just the answer.
    */
   readonly filter?: RepairFilter;
   /** samples per failed solution; default 1. Of several that verify, the one that agrees longest is kept. */
@@ -76,9 +81,10 @@ export interface RepairConfig extends RepairFormat {
   readonly most?: number;
   /**
    * `leaves-without-reference` (default): failed rollouts whose tree holds no verified solution, corrections included;
-   * `groups-without-success`: failed rollouts without a correction of their own in groups where no rollout succeeded
+   * `groups-without-success`: failed rollouts without a correction of their own in groups where no rollout succeeded;
+   * `leaves-without-correction`: the same in all groups, so that a prompt can show a sibling, which is a reference already
    */
-  readonly only?: "groups-without-success" | "leaves-without-reference";
+  readonly only?: "groups-without-success" | "leaves-without-reference" | "leaves-without-correction";
 }
 
 export interface RepairReport {
@@ -106,7 +112,7 @@ export async function repair(
   const open = trees.flatMap((tree) =>
     leavesToRepair(tree, config, settings).flatMap((leaf) => {
       const failed = completionOf(tree, leaf);
-      const prompt = settings.prompt(tree.problem, failed);
+      const prompt = settings.prompt(tree.problem, failed, siblingOf(tree, leaf, config));
       return prompt === null ? [] : [{ tree, leaf, failed, prompt }];
     }),
   );
@@ -185,16 +191,29 @@ function candidateOf(correction: Correction, { segment }: CorrectionConfig): Rep
 
 function leavesToRepair(tree: Tree, config: CorrectionConfig, settings: RepairConfig): number[] {
   const { only = "leaves-without-reference", maxLeaves = Infinity } = settings;
-  return (only === "leaves-without-reference" ? leavesWithoutReference(tree, config) : uncorrected(tree, config)).slice(
-    0,
-    maxLeaves,
-  );
+  const leaves = only === "leaves-without-reference" ? leavesWithoutReference(tree, config) : uncorrected(tree, config);
+  return only === "groups-without-success" && successes(tree, config).length > 0 ? [] : leaves.slice(0, maxLeaves);
 }
 
 function uncorrected(tree: Tree, { threshold }: CorrectionConfig): number[] {
-  if (tree.leaves.some((leaf) => isRollout(leaf) && succeeded(leaf, threshold))) return [];
   const corrected = new Set(tree.leaves.map((leaf) => leaf.corrects));
   return tree.leaves.flatMap((leaf, index) =>
     isRollout(leaf) && failed(leaf, threshold) && !corrected.has(index) ? [index] : [],
   );
+}
+
+function successes(tree: Tree, { threshold }: CorrectionConfig): number[] {
+  return tree.leaves.flatMap((leaf, index) => (isRollout(leaf) && succeeded(leaf, threshold) ? [index] : []));
+}
+
+/** The successful rollout that agrees longest with a failed one, of several the first; null: none succeeded. */
+function siblingOf(tree: Tree, leaf: number, config: CorrectionConfig): number[] | null {
+  const steps = stepsOf(tree, leaf);
+  const agreed = successes(tree, config).map((sibling) => ({
+    sibling,
+    found: agreement(steps, stepsOf(tree, sibling)),
+  }));
+  if (agreed.length === 0) return null;
+  const { sibling } = agreed.reduce((best, one) => (compareAgreement(one.found, best.found) > 0 ? one : best));
+  return completionOf(tree, sibling);
 }

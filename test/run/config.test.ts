@@ -67,6 +67,14 @@ describe("a configuration", () => {
       { ...least, repairTemplate: "{attempt}{answer}" },
       /^here: repairPlausibility: expected more than 0, as repairTemplate shows the answer, received 0/,
     ],
+    [
+      { ...least, repairTemplate: "{attempt}{#sibling}{sibling}{/sibling}" },
+      /^here: repairPlausibility: expected more than 0, as repairTemplate shows a success, received 0/,
+    ],
+    [
+      { ...least, repairTemplate: "{attempt}{sibling}", repairPlausibility: 0.01 },
+      /^here: repairTemplate: expected {sibling} between {#sibling} and {\/sibling}/,
+    ],
     [[], "here: expected a record of fields, received []"],
     [null, "here: expected a record of fields, received null"],
     ["policy", 'here: expected a record of fields, received "policy"'],
