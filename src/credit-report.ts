@@ -42,6 +42,19 @@ export interface CreditReport {
   readonly skippedLines: number;
   /** the first hundred of them */
   readonly skipped: readonly SkippedLine[];
+  /** where one was there to be asked */
+  readonly engine?: EngineReport;
+}
+
+export interface EngineReport {
+  /** generated */
+  readonly tokens: number;
+  /** corrections by source */
+  readonly corrections: Readonly<Record<string, number>>;
+  /** references of failed rollouts by source; `recorded` are rollouts of the same problem */
+  readonly references: Readonly<Record<string, number>>;
+  /** problems for which it failed */
+  readonly errors: number;
 }
 
 const skippedKept = 100;
@@ -64,6 +77,10 @@ export class CreditTally {
   readonly #firstErrors = new Map<number, number>();
   readonly #skipped: SkippedLine[] = [];
   #skippedLines = 0;
+  #asked = false;
+  readonly #engine = { tokens: 0, errors: 0 };
+  readonly #corrections = new Map<string, number>();
+  readonly #references = new Map<string, number>();
 
   /** @param threshold as in the config that gave the credits */
   constructor(threshold?: number) {
@@ -74,7 +91,12 @@ export class CreditTally {
     return this.#counts.problems;
   }
 
-  add({ rollouts }: CreditedProblem): void {
+  add(problem: CreditedProblem): void {
+    const { rollouts, corrections, spent, error } = problem;
+    this.#asked ||= spent !== undefined;
+    this.#engine.tokens += spent?.tokens ?? 0;
+    if (error !== undefined) this.#engine.errors++;
+    for (const { source } of corrections) increment(this.#corrections, source);
     this.#counts.problems++;
     this.#counts.rollouts += rollouts.length;
     let right = 0;
@@ -86,7 +108,7 @@ export class CreditTally {
       } else if (succeeded({ outcome: rollout.reward as number }, this.#threshold)) right++;
       else {
         wrong++;
-        this.#addFailed(rollout);
+        this.#addFailed(rollout, problem);
       }
     }
     this.#counts.succeeded += right;
@@ -94,10 +116,12 @@ export class CreditTally {
     this.#groups[right > 0 ? (wrong > 0 ? "mixed" : "allRight") : wrong > 0 ? "allWrong" : "empty"]++;
   }
 
-  #addFailed(rollout: CreditedRollout): void {
+  #addFailed(rollout: CreditedRollout, { corrections }: CreditedProblem): void {
+    const { reference, correction } = rollout;
     this.#positions.failed += rollout.steps.at(-1)?.end ?? 0;
     this.#positions.blamed += blamed(rollout.advantages);
-    if (rollout.reference < 0) return;
+    if (reference < 0 && correction === undefined) return;
+    increment(this.#references, correction === undefined ? "recorded" : corrections[correction].source);
     this.#counts.withReference++;
     if (rollout.firstError < 0) this.#counts.endedEarly++;
     else increment(this.#firstErrors, rollout.firstError);
@@ -124,6 +148,13 @@ export class CreditTally {
       blamedPositions: this.#positions.blamed,
       skippedLines: this.#skippedLines,
       skipped: [...this.#skipped],
+      ...(this.#asked && {
+        engine: {
+          ...this.#engine,
+          corrections: Object.fromEntries(this.#corrections),
+          references: Object.fromEntries(this.#references),
+        },
+      }),
     };
   }
 }
@@ -146,7 +177,7 @@ const mostlyFirst = 0.9;
 
 /** The lines a person reads. */
 export function describeCreditReport(report: CreditReport): string[] {
-  const { groups, firstErrors, skipped, skippedLines } = report;
+  const { groups, firstErrors, skipped, skippedLines, engine } = report;
   const because = Object.entries(report.unverifiedBecause).map(([reason, count]) => `${reason}: ${count}`);
   const early = report.endedEarly > 0 ? `, ${report.endedEarly} of them only ended too early` : "";
   const found = report.withReference - report.endedEarly;
@@ -164,6 +195,7 @@ export function describeCreditReport(report: CreditReport): string[] {
       : [
           `references    for ${report.withReference} of ${report.failed} failed rollouts (${percent(report.withReferenceShare)})${early}`,
         ]),
+    ...(engine === undefined ? [] : describeEngine(engine)),
     ...(found > 0
       ? [`first errors  by step: ${shown.join(", ")}${later > 0 ? `, later: ${percent(later)}` : ""}`]
       : []),
@@ -178,6 +210,18 @@ export function describeCreditReport(report: CreditReport): string[] {
     ...(skippedLines > 0 ? [`skipped lines ${skippedLines}`] : []),
     ...skipped.slice(0, linesShown).map(({ line, reason }) => `  line ${line}: ${reason}`),
     ...(hidden > 0 ? [`  and ${hidden} more`] : []),
+  ];
+}
+
+function describeEngine({ tokens, corrections, references, errors }: EngineReport): string[] {
+  const listed = (counts: Readonly<Record<string, number>>): string =>
+    Object.entries(counts)
+      .map(([source, count]) => `${source} ${count}`)
+      .join(", ") || "none";
+  return [
+    `              by source: ${listed(references)}`,
+    `engine        ${tokens} tokens; corrections by source: ${listed(corrections)}`,
+    ...(errors > 0 ? [`              failed for ${errors} problems; --resume asks again`] : []),
   ];
 }
 

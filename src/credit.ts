@@ -1,23 +1,24 @@
 /** Step credits for recorded rollouts: the group of a problem becomes a tree, and the tree says who earned what. */
 
+import { positions, read, readingOf, sequence, type Reading, type Sequence, type StepRule } from "./credit-reading.ts";
 import type { RecordedProblem, RecordedRollout } from "./recorded.ts";
+import type { Tokenizer } from "./tokenizers/tokenizer.ts";
 import { grpo, rloo } from "./trajectory/advantages.ts";
-import { identify } from "./trajectory/identify.ts";
-import type { Range, Segmenter } from "./trajectory/problem.ts";
-import { delimiter, fixedTokens } from "./trajectory/segment.ts";
-import { leafCredits, type CreditRule } from "./trajectory/supervise.ts";
-import { createTree, graft } from "./trajectory/tree.ts";
+import type { CritiqueReport } from "./trajectory/critique.ts";
+import { identify, type Identification } from "./trajectory/identify.ts";
+import type { Problem, Range } from "./trajectory/problem.ts";
+import type { RepairReport } from "./trajectory/repair.ts";
+import type { SearchReport } from "./trajectory/search.ts";
+import { leafCredits, sharedSteps, type CreditRule } from "./trajectory/supervise.ts";
+import { createTree, graft, stepsOf, type Tree } from "./trajectory/tree.ts";
+import type { Verdict } from "./trajectory/verify.ts";
 
-/** Where steps end: after each line feed of a text; after every so many tokens; after certain tokens. */
-export type StepRule =
-  | { readonly kind: "newline" }
-  | { readonly kind: "tokens"; readonly count: number }
-  | { readonly kind: "delimiter"; readonly tokenIds: readonly number[] };
+export type { StepRule } from "./credit-reading.ts";
 
 export type AdvantageName = "grpo" | "rloo";
 
 export interface CreditConfig {
-  /** default: the lines of rollouts that all have a text, else every token is a step */
+  /** default: lines where all rollouts have a text or there is a tokenizer, else every token is a step */
   readonly steps?: StepRule;
   /** default `contrast` */
   readonly rule?: CreditRule;
@@ -25,6 +26,8 @@ export interface CreditConfig {
   readonly advantage?: AdvantageName;
   /** a rollout succeeded if its reward is above this; default 0.5 */
   readonly threshold?: number;
+  /** makes tokens of texts, so that positions count tokens everywhere; default none */
+  readonly tokenizer?: Tokenizer;
 }
 
 /** A stretch of text whose characters carry the same advantage, not 0. */
@@ -32,45 +35,82 @@ export interface AdvantageRange extends Range {
   readonly advantage: number;
 }
 
-/**
- * A rollout with what it earns by itself: of a step that several rollouts share each holds its own credit, not the sum.
- * Positions count tokens, or the UTF-16 units of a text.
- */
-export interface CreditedRollout extends RecordedRollout {
+/** What a solution earns by itself: of a step that several share each holds its own credit, not the sum. */
+export interface Credits {
+  readonly steps: readonly Range[];
+  /** one per step: the credit that its tokens carry; those that agree with the reference's step carry none */
+  readonly stepCredits: readonly number[];
+  /** one per token; of a text, the ranges that are not 0 */
+  readonly advantages: readonly number[] | readonly AdvantageRange[];
+}
+
+/** A rollout with its credits. Positions count tokens, or the UTF-16 units of a text. */
+export interface CreditedRollout extends RecordedRollout, Credits {
   /** null: unverified */
   readonly reward: number | null;
-  readonly steps: readonly Range[];
   /**
    * the first step that differs from the reference; −1: the rollout did not fail, has no reference, or only stopped too
    * early (a reference begins with all of its steps)
    */
   readonly firstError: number;
-  /** index of the verified rollout that agrees with it longest; −1: none */
+  /** index of the verified rollout that agrees with it longest; −1: none, or a correction agrees longer */
   readonly reference: number;
-  /** one per step: the credit that its tokens carry; those that agree with the reference's step carry none */
-  readonly stepCredits: readonly number[];
-  /** one per token; of a text, the ranges that are not 0 */
-  readonly advantages: readonly number[] | readonly AdvantageRange[];
+  /** index of the correction that is its reference, where one is */
+  readonly correction?: number | undefined;
   /** why it took no part: its advantages are 0, and so is its share in those of the others */
   readonly unverified?: string | undefined;
 }
 
+/** A verified solution that was written in place of a failed rollout. */
+export interface CreditedCorrection extends Credits {
+  /** index of the rollout that it corrects */
+  readonly rollout: number;
+  readonly source: CorrectionSource;
+  /** tokens that were generated for it; those of attempts that failed are in `spent` alone */
+  readonly generated: number;
+  /** leading steps that are those of the rollout */
+  readonly sharedSteps: number;
+  /** the whole solution, where it can be read */
+  readonly text?: string;
+  /** the same in tokens, where positions count them */
+  readonly tokens?: readonly number[];
+  readonly reward: number;
+}
+
+export type CorrectionSource = "repair" | "critique" | "search";
+
+/** What was asked of an engine, by source; a source that was not reached is missing. */
+export interface Spent {
+  /** generated in all */
+  readonly tokens: number;
+  readonly repair?: RepairReport;
+  readonly critique?: CritiqueReport;
+  readonly search?: SearchReport;
+}
+
 export interface CreditedProblem extends RecordedProblem {
   /** what positions count */
-  readonly unit: "token" | "utf16";
+  readonly unit: Reading["unit"];
   readonly rollouts: readonly CreditedRollout[];
-  /** none: recorded rollouts are compared with each other, and nothing is sampled */
-  readonly corrections: readonly [];
+  /** none where no engine was asked: then recorded rollouts are compared with each other */
+  readonly corrections: readonly CreditedCorrection[];
+  /** where an engine was there to be asked */
+  readonly spent?: Spent | undefined;
+  /** why it could not be asked to the end; the credits are those of what was found until then */
+  readonly error?: string | undefined;
 }
 
-/** A rollout as ids, and where each of them begins in the rollout as it was given. */
-interface Sequence {
-  readonly ids: readonly number[];
-  readonly steps: readonly Range[];
-  readonly positionOf: (index: number) => number;
+/** The rollouts of a problem as a tree. Its first leaves are the members, in their order; corrections come behind them. */
+export interface RecordedGroup {
+  readonly problem: RecordedProblem;
+  readonly reading: Reading;
+  readonly sequences: readonly Sequence[];
+  readonly tree: Tree;
+  /** indices of the rollouts that take part */
+  readonly members: readonly number[];
+  /** per rollout, why it does not */
+  readonly reasons: readonly (string | undefined)[];
 }
-
-const lineFeed = 0x0a;
 
 const estimators: Readonly<Record<AdvantageName, (outcomes: Float64Array) => Float64Array>> = {
   grpo: (outcomes) => grpo({ outcomes, singleton: "zero" }),
@@ -83,94 +123,115 @@ const estimators: Readonly<Record<AdvantageName, (outcomes: Float64Array) => Flo
  * @throws TypeError where the rollouts lack the text or the tokens that the step rule needs
  */
 export function creditRecorded(problem: RecordedProblem, config: CreditConfig = {}): CreditedProblem {
+  const reading = readingOf(problem.rollouts, config.steps, config.tokenizer);
+  const sequences = problem.rollouts.map((rollout, g) => read(rollout, g, reading));
+  return creditGroup(groupOf(problem, reading, sequences), config);
+}
+
+/**
+ * @param asked the problem as a sampler is asked; default none is
+ * @param verdicts per rollout, in place of its reward where there is one
+ */
+export function groupOf(
+  problem: RecordedProblem,
+  reading: Reading,
+  sequences: readonly Sequence[],
+  asked: Problem = { id: String(problem.id), prompt: [] },
+  verdicts: readonly (Verdict | undefined)[] = [],
+): RecordedGroup {
+  const tree = createTree(asked);
+  const members: number[] = [];
+  const reasons = problem.rollouts.map((rollout, g) => {
+    const { ids, steps } = sequences[g];
+    const { outcome, reason = whyUnverified(outcome, ids) } = verdicts[g] ?? { outcome: rollout.reward };
+    if (reason !== undefined) return reason;
+    const pieces = steps.map(({ start, end }) => ids.slice(start, end));
+    graft(tree, 0, pieces, { source: "recorded", outcome: outcome as number });
+    members.push(g);
+    return undefined;
+  });
+  return { problem, reading, sequences, tree, members, reasons };
+}
+
+/** The credit of every rollout, and of the corrections that its tree has grown. */
+export function creditGroup(group: RecordedGroup, config: CreditConfig): CreditedProblem {
+  const { problem, reading, sequences, tree, members, reasons } = group;
   const { rule = "contrast", advantage = "grpo", threshold } = config;
   const success = threshold === undefined ? {} : { threshold };
-  const steps = config.steps ?? defaultSteps(problem.rollouts);
-  const sequences = problem.rollouts.map((rollout, g) => sequenceOf(rollout, g, steps));
-  const reasons = problem.rollouts.map((rollout, g) => whyUnverified(rollout, sequences[g]));
-
-  const tree = createTree({ id: String(problem.id), prompt: [] });
-  const members = problem.rollouts.flatMap((rollout, g) => {
-    if (reasons[g] !== undefined) return [];
-    const { ids, steps } = sequences[g];
-    const outcome = rollout.reward as number;
-    graft(
-      tree,
-      0,
-      steps.map(({ start, end }) => ids.slice(start, end)),
-      { source: "recorded", outcome },
-    );
-    return [g];
-  });
   const credits = members.length === 0 ? [] : leafCredits(tree, { rule, advantage: estimators[advantage], ...success });
   const found = identify(tree, success);
-
-  const unit = steps.kind === "newline" ? "utf16" : "token";
   const rollouts = problem.rollouts.map((rollout, g): CreditedRollout => {
     const leaf = members.indexOf(g);
-    const sequence = sequences[g];
-    const own = leaf < 0 ? new Float64Array(sequence.ids.length) : credits[leaf];
+    const solution = sequences[g];
+    const own = leaf < 0 ? new Float64Array(solution.ids.length) : credits[leaf];
+    const isText = reading.unit === "token" && rollout.tokens === undefined;
     return {
       ...rollout,
-      reward: leaf < 0 ? null : (rollout.reward as number),
-      steps: sequence.steps.map((step) => positions(step, sequence)),
-      firstError: leaf < 0 ? -1 : found[leaf].firstError,
-      reference: leaf < 0 || found[leaf].reference < 0 ? -1 : members[found[leaf].reference],
-      stepCredits: sequence.steps.map(({ start, end }) => own.subarray(start, end).find((credit) => credit !== 0) ?? 0),
-      advantages: unit === "token" ? Array.from(own, (credit) => (credit === 0 ? 0 : credit)) : ranges(own, sequence),
+      ...(isText && { tokens: solution.ids }),
+      reward: leaf < 0 ? null : (tree.leaves[leaf].outcome as number),
+      ...referenceOf(leaf < 0 ? undefined : found[leaf], members),
+      ...creditsOf(solution, own, reading),
       unverified: reasons[g],
     };
   });
-  return { ...problem, unit, rollouts, corrections: [] };
+  const corrections = tree.leaves
+    .slice(members.length)
+    .map((_, c) => creditedCorrection(group, members.length + c, credits[members.length + c]));
+  // What an earlier call left is not kept.
+  return { ...problem, unit: reading.unit, rollouts, corrections, spent: undefined, error: undefined };
 }
 
-function defaultSteps(rollouts: readonly RecordedRollout[]): StepRule {
-  return rollouts.every(({ text }) => text !== undefined) ? { kind: "newline" } : { kind: "tokens", count: 1 };
-}
-
-function sequenceOf(rollout: RecordedRollout, g: number, rule: StepRule): Sequence {
-  const { text, tokens } = rollout;
-  if (rule.kind === "newline") {
-    if (text === undefined)
-      throw new TypeError(`rollouts[${g}].text: lines are steps of a text, and it has only tokens`);
-    return textSequence(text);
+function referenceOf(found: Identification | undefined, members: readonly number[]) {
+  const { firstError, reference } = found ?? { firstError: -1, reference: -1 };
+  if (reference < members.length) {
+    return { firstError, reference: reference < 0 ? -1 : members[reference], correction: undefined };
   }
-  if (tokens === undefined) {
-    throw new TypeError(`rollouts[${g}].tokens: steps are counted in tokens here, and it has only a text`);
-  }
-  return { ids: tokens, steps: segmenter(rule)(tokens), positionOf: (index) => index };
+  return { firstError, reference: -1, correction: reference - members.length };
 }
 
-function segmenter(rule: Exclude<StepRule, { readonly kind: "newline" }>): Segmenter {
-  return rule.kind === "tokens" ? fixedTokens(rule.count) : delimiter(rule.tokenIds);
+function creditedCorrection(
+  { reading, tree, members }: RecordedGroup,
+  leaf: number,
+  own: Float64Array,
+): CreditedCorrection {
+  const { corrects, source, outcome, generated = 0 } = tree.leaves[leaf];
+  const pieces = stepsOf(tree, leaf);
+  const ids = pieces.flat();
+  let end = 0;
+  const steps = pieces.map(({ length }) => ({ start: end, end: (end += length) }));
+  const { unit, tokenizer } = reading;
+  return {
+    rollout: members[corrects],
+    source: source as CorrectionSource,
+    generated,
+    sharedSteps: sharedSteps(tree, leaf),
+    ...(tokenizer !== undefined && { text: tokenizer.decode(ids) }),
+    ...(unit === "token" && { tokens: ids }),
+    reward: outcome as number,
+    ...creditsOf(sequence(ids, steps, unit), own, reading),
+  };
 }
 
-/** Characters are compared whole, so that no range parts the two units of one. */
-function textSequence(text: string): Sequence {
-  const ids = Array.from(text, (character) => character.codePointAt(0) as number);
-  const steps = delimiter([lineFeed])(ids);
-  if (ids.length === text.length) return { ids, steps, positionOf: (index) => index };
-  const starts = new Uint32Array(ids.length + 1);
-  ids.forEach((id, index) => (starts[index + 1] = starts[index] + (id > 0xffff ? 2 : 1)));
-  return { ids, steps, positionOf: (index) => starts[index] };
+function creditsOf(solution: Sequence, own: Float64Array, { unit }: Reading): Credits {
+  return {
+    steps: solution.steps.map((step) => positions(step, solution)),
+    stepCredits: solution.steps.map(({ start, end }) => own.subarray(start, end).find((credit) => credit !== 0) ?? 0),
+    advantages: unit === "token" ? Array.from(own, (credit) => (credit === 0 ? 0 : credit)) : ranges(own, solution),
+  };
 }
 
-function whyUnverified({ reward }: RecordedRollout, { ids }: Sequence): string | undefined {
+function whyUnverified(reward: number | null | undefined, ids: readonly number[]): string | undefined {
   if (ids.length === 0) return "empty";
   if (reward === undefined || reward === null) return "no reward";
   return Number.isFinite(reward) ? undefined : "reward is not finite";
 }
 
-function positions({ start, end }: Range, { positionOf }: Sequence): Range {
-  return { start: positionOf(start), end: positionOf(end) };
-}
-
-function ranges(credits: Float64Array, sequence: Sequence): AdvantageRange[] {
+function ranges(credits: Float64Array, solution: Sequence): AdvantageRange[] {
   const found: AdvantageRange[] = [];
   for (let start = 0, end = 0; start < credits.length; start = end) {
     const advantage = credits[start];
     while (end < credits.length && credits[end] === advantage) end++;
-    if (advantage !== 0) found.push({ ...positions({ start, end }, sequence), advantage });
+    if (advantage !== 0) found.push({ ...positions({ start, end }, solution), advantage });
   }
   return found;
 }

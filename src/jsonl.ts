@@ -21,7 +21,7 @@ export async function* readJsonl(chunks: AsyncIterable<Uint8Array>): AsyncGenera
 }
 
 /** The bytes of each line, without its line feed. The pieces of a long line are joined once. */
-async function* splitLines(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+export async function* splitLines(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   let pieces: Uint8Array[] = [];
   for await (const chunk of chunks) {
     let start = 0;

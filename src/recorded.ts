@@ -4,8 +4,10 @@ export interface RecordedRollout {
   readonly text?: string;
   /** token ids */
   readonly tokens?: readonly number[];
-  /** of each token; kept, not used */
+  /** of each token, in nats; kept, and used where steps follow them */
   readonly logprobs?: readonly number[] | null;
+  /** of the distribution that each token was drawn from, in nats; kept, and used as the log-probs are */
+  readonly entropies?: readonly number[] | null;
   /** the outcome; missing, null or not finite: unverified */
   readonly reward?: number | null;
   readonly [field: string]: unknown;
@@ -13,7 +15,7 @@ export interface RecordedRollout {
 
 export interface RecordedProblem {
   readonly id: string | number;
-  /** text, token ids or messages; kept, not used */
+  /** text, token ids or messages; kept, and used where an engine is asked */
   readonly prompt: string | readonly unknown[];
   readonly rollouts: readonly RecordedRollout[];
   readonly [field: string]: unknown;
@@ -37,24 +39,25 @@ export function parseRecordedProblem(value: unknown): RecordedProblem {
 }
 
 function checkRollout(value: unknown, name: string): void {
-  const { text, tokens, logprobs, reward } = expectObject(name, value);
+  const { text, tokens, reward, ...measured } = expectObject(name, value);
   expect(name, text !== undefined || tokens !== undefined, "a rollout with text or tokens", value);
   expect(`${name}.text`, text === undefined || typeof text === "string", "a string", text);
   if (tokens !== undefined) checkList(`${name}.tokens`, tokens, isToken, "token ids, integers in 0 … 2³¹ − 1");
-  if (logprobs !== undefined && logprobs !== null) {
-    checkList(`${name}.logprobs`, logprobs, (entry) => typeof entry === "number", "numbers");
-    if (Array.isArray(tokens) && tokens.length !== logprobs.length) {
-      throw new TypeError(
-        `${name}.logprobs: expected one per token, received ${logprobs.length} for ${tokens.length} tokens`,
-      );
-    }
-  }
+  for (const field of ["logprobs", "entropies"] as const) checkMeasured(`${name}.${field}`, measured[field], tokens);
   expect(
     `${name}.reward`,
     reward === undefined || reward === null || typeof reward === "number",
     "a number or null",
     reward,
   );
+}
+
+function checkMeasured(name: string, numbers: unknown, tokens: unknown): void {
+  if (numbers === undefined || numbers === null) return;
+  checkList(name, numbers, (entry) => typeof entry === "number", "numbers");
+  if (Array.isArray(tokens) && tokens.length !== numbers.length) {
+    throw new TypeError(`${name}: expected one per token, received ${numbers.length} for ${tokens.length} tokens`);
+  }
 }
 
 function checkList(

@@ -45,7 +45,7 @@ export async function branch(
     "branch",
   );
   asked.forEach(({ tree, parent }, a) => {
-    graft(tree, parent, splitSteps(completions[a].tokens, segment), { source: "rollout" });
+    graft(tree, parent, splitSteps(completions[a].tokens, segment, completions[a]), { source: "rollout" });
   });
   return countTokens(completions);
 }

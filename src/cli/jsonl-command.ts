@@ -6,6 +6,7 @@ import { pipeline } from "node:stream/promises";
 
 import { systemReason, UsageError } from "./errors.ts";
 import { openInput, openOutput, writeJson } from "./output.ts";
+import { continueOutput, type BegunOutput } from "./resume.ts";
 
 export interface Streams {
   readonly stdin: Readable;
@@ -16,11 +17,14 @@ export interface Streams {
 export interface JsonlOptions {
   readonly out?: string;
   readonly json?: string;
+  /** goes on with `out` where an earlier call left it */
+  readonly resume?: boolean;
 }
 
 /** One run of such a command. */
 export interface JsonlWork {
-  lines(chunks: AsyncIterable<Uint8Array>): AsyncIterable<string>;
+  /** @param begun what an earlier call has left; the lines follow behind it */
+  lines(chunks: AsyncIterable<Uint8Array>, begun: BegunOutput | undefined): AsyncIterable<string>;
   /** what was done, for a person: beside the result, or on stderr where that goes to stdout */
   summary(): readonly string[];
   /** what `--json` gets */
@@ -39,14 +43,18 @@ export async function workOnJsonl(
   // The streams close their files; a file whose stream is never made, or never read, is closed at the end.
   const chunks = input?.createReadStream() ?? streams.stdin;
   try {
-    const output = options.out === undefined ? undefined : await openOutput(options.out, input);
+    const begun = await beginOrContinue(options, input);
+    const output = begun?.file ?? (options.out === undefined ? undefined : await openOutput(options.out, input));
     if (output !== undefined) opened.push(output);
     const json = options.json === undefined ? undefined : await openOutput(options.json, input);
     if (json !== undefined) opened.push(json);
 
-    const lines = work.lines(readable(chunks, path));
+    const lines = work.lines(readable(chunks, path), begun);
     if (output === undefined) await pipeline(lines, streams.stdout, { end: false });
-    else await pipeline(lines, output.createWriteStream()).catch(nameFile(options.out));
+    else {
+      await pipeline(lines, output.createWriteStream({ start: begun?.length ?? 0 })).catch(nameFile(options.out));
+      await begun?.putRedone();
+    }
 
     const reportTo = output === undefined ? streams.stderr : streams.stdout;
     for (const line of work.summary()) reportTo.write(`${line}\n`);
@@ -55,6 +63,13 @@ export async function workOnJsonl(
     chunks.destroy();
     for (const file of opened) await file.close();
   }
+}
+
+async function beginOrContinue(options: JsonlOptions, input?: FileHandle): Promise<BegunOutput | undefined> {
+  const { out, resume = false } = options;
+  if (!resume) return undefined;
+  if (out === undefined) throw new UsageError("--resume: expected --out, the file to go on with");
+  return continueOutput(out, input);
 }
 
 /** Rethrows what went wrong with a file that is being written, with its name. */

@@ -5,12 +5,12 @@ import type { Writable } from "node:stream";
 import { systemReason, UsageError } from "./errors.ts";
 
 /** Opens a file for writing before the work starts, so that a wrong path costs nothing. Refuses a file that is an input. */
-export async function openOutput(path: string, input?: FileHandle): Promise<FileHandle> {
+export async function openOutput(path: string, input?: FileHandle, flags: string | number = "w"): Promise<FileHandle> {
   if (input !== undefined && (await isSameFile(path, input))) {
     throw new UsageError(`cannot write ${path}: it is the input`);
   }
   try {
-    return await open(path, "w");
+    return await open(path, flags);
   } catch (error) {
     throw new UsageError(`cannot write ${path}: ${systemReason(error)}`, { cause: error });
   }

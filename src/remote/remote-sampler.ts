@@ -24,6 +24,16 @@ export interface RemoteOptions {
   readonly backoffMs?: number;
   /** ids of a text, for servers that give no token ids; default none, then such an answer is an error */
   readonly encode?: (text: string) => readonly number[];
+  /**
+   * The text of ids, where they are none of the model's, such as characters. Then prompts are sent as texts, what is written is
+   * read by `encode`, and requests say nothing of token ids; `maxTokens` of a request still counts the model's. Default: ids
+   * are the model's tokens.
+   */
+  readonly decode?: (ids: readonly number[]) => string;
+  /** texts that end a continuation, and are no part of it; only with `decode` */
+  readonly stop?: readonly string[];
+  /** lets this sampler take turns with others; default it has `concurrency` for itself */
+  readonly turns?: { take<T>(work: () => Promise<T>): Promise<T> };
   /** gives up at once */
   readonly signal?: AbortSignal;
 }
@@ -40,9 +50,15 @@ export class RemoteError extends Error {
   }
 }
 
+interface Answer {
+  readonly choices?: readonly Choice[];
+  readonly usage?: { readonly completion_tokens?: unknown } | null;
+}
+
 interface Choice {
   readonly text?: unknown;
   readonly token_ids?: unknown;
+  readonly finish_reason?: unknown;
   readonly logprobs?: {
     readonly tokens?: readonly unknown[];
     readonly token_logprobs?: readonly unknown[];
@@ -50,7 +66,7 @@ interface Choice {
 }
 
 /**
- * One HTTP request per sample, with the prompt as token ids. The answers come in the order of the requests, each exactly once;
+ * One HTTP request per sample, with the prompt as token ids, or as a text where ids are none of the model's. The answers come in the order of the requests, each exactly once;
  * the first request that fails for good fails the call, and what is still on its way is given up.
  */
 export class RemoteSampler implements Sampler {
@@ -97,10 +113,12 @@ export class RemoteSampler implements Sampler {
   }
 
   async #complete(request: SampleRequest, index: number, signal: AbortSignal): Promise<Completion> {
-    const { retries = 4, backoffMs = 500 } = this.#options;
+    const { retries = 4, backoffMs = 500, turns } = this.#options;
+    const body = bodyOf(request, index, this.#options);
+    const post = (): Promise<unknown> => this.#post(body, signal);
     for (let attempt = 0; ; attempt++) {
       try {
-        return this.#read(await this.#post(bodyOf(request, index, this.#options), signal), request);
+        return this.#read(await (turns === undefined ? post() : turns.take(post)), request);
       } catch (error) {
         signal.throwIfAborted();
         if (!(error instanceof RemoteError) || !isTransient(error) || attempt >= retries) throw error;
@@ -138,15 +156,22 @@ export class RemoteSampler implements Sampler {
   }
 
   #read(answer: unknown, { maxTokens }: SampleRequest): Completion {
-    const choice = (answer as { readonly choices?: readonly Choice[] } | null)?.choices?.[0];
+    const choice = (answer as Answer | null)?.choices?.[0];
     if (choice === undefined) throw new RemoteError("sample: expected a choice in the answer, received none", 200);
+    const { finish_reason: reason } = choice;
+    const finished = typeof reason === "string" ? reason !== "length" : undefined;
+    const said = finished === undefined ? {} : { finished };
+    if (this.#options.decode !== undefined) {
+      const tokens = this.#encoded(choice);
+      return { tokens, logprobs: tokens.map(() => NaN), generated: countOf(answer as Answer, choice), ...said };
+    }
     const tokens = idsOf(choice) ?? this.#encoded(choice);
     const logprobs = (choice.logprobs?.token_logprobs ?? []).map(Number);
     if (tokens.length > maxTokens) {
       throw new RemoteError(`sample: expected at most ${maxTokens} tokens, received ${tokens.length}`, 200);
     }
     // Without them the trainer measures its own; with others than one per token nobody knows whose they are.
-    return { tokens, logprobs: logprobs.length === tokens.length ? logprobs : tokens.map(() => NaN) };
+    return { tokens, logprobs: logprobs.length === tokens.length ? logprobs : tokens.map(() => NaN), ...said };
   }
 
   #encoded({ text }: Choice): readonly number[] {
@@ -170,13 +195,19 @@ function bodyOf(
   if (stopSequences !== undefined && stopSequences.length > 0) {
     throw new RangeError("RemoteSampler: expected no stopSequences, which the API has only as texts");
   }
-  const { model, temperature = 1, seed } = options;
-  return {
+  const { model, temperature = 1, seed, decode } = options;
+  const shared = {
     model,
-    prompt: prefix,
     max_tokens: maxTokens,
     temperature,
     ...(seed !== undefined && { seed: seed + index }),
+  };
+  if (decode !== undefined) {
+    return { ...shared, prompt: decode(prefix), ...(options.stop !== undefined && { stop: options.stop }) };
+  }
+  return {
+    ...shared,
+    prompt: prefix,
     ...(stop !== undefined && { stop_token_ids: stop, include_stop_str_in_output: true }),
     logprobs: 0,
     return_token_ids: true, // vLLM, stepcredit
@@ -189,6 +220,13 @@ function idsOf({ token_ids: given, logprobs }: Choice): readonly number[] | unde
   if (Array.isArray(given) && given.every(isId)) return given;
   const named = logprobs?.tokens?.map((token) => /^token_id:(\d+)$/.exec(String(token))?.[1]);
   return named?.every((id) => id !== undefined) === true ? named.map(Number) : undefined;
+}
+
+/** How many tokens a continuation has, of an answer in text. */
+function countOf({ usage }: Answer, { token_ids: given, logprobs }: Choice): number {
+  const count = Array.isArray(given) ? given.length : (logprobs?.tokens?.length ?? usage?.completion_tokens);
+  if (Number.isInteger(count)) return count as number;
+  throw new RemoteError("sample: expected usage.completion_tokens in the answer, to count what is spent", 200);
 }
 
 const isTransient = ({ status }: RemoteError): boolean =>

@@ -8,7 +8,9 @@ import { advantageNames } from "../crediting.ts";
 import type { KlEstimator } from "../ops/ops.ts";
 import { chainRepairFormats } from "../tasks/chain-arithmetic.ts";
 import { proceduralTaskNames, proceduralTasks } from "../tasks/procedural/index.ts";
+import { needs } from "../tasks/template.ts";
 import type { ProceduralTask } from "../tasks/procedural/procedural-task.ts";
+import { parseEntropySteps } from "../trajectory/entropy-steps.ts";
 import { pythonContainments } from "../verifiers/code/python.ts";
 import { expectedVerifier, isVerifierName } from "../verifiers/index.ts";
 import type { LoopConfig } from "./loop.ts";
@@ -83,7 +85,10 @@ const problemFields = {
   steps: z
     .string()
     .default("newline")
-    .describe("where steps end: newline, sentences, tokens:N (every N tokens), delimiter:TEXT (after this token)"),
+    .describe(
+      "where steps end: newline, sentences, tokens:N (every N tokens), delimiter:TEXT (after this token), entropy:NATS or " +
+        "entropy:P% (before tokens with at least this surprise, or in the top P % so far; with ,N at least N tokens)",
+    ),
   verifier: z
     .string()
     .refine(isVerifierName, { error: `expected ${expectedVerifier}` })
@@ -149,8 +154,9 @@ const methodFields = {
     .string()
     .default("")
     .describe(
-      "how it asks on problems in text, with {prompt} and {attempt} in it, and {answer} where it may see the known answer; " +
-        "empty: it does not",
+      "how it asks on problems in text, with {prompt} and {attempt} in it, {answer} where it may see the known answer, and " +
+        "{#sibling}…{sibling}…{/sibling} where it may see a success of the group, left out where there is none; empty: it " +
+        "does not",
     ),
   critiqueTemplate: z
     .string()
@@ -351,7 +357,9 @@ function checkTogether(config: RunConfig, where: string): void {
   };
   const { task, policy, template, repairTemplate, heads, hidden } = config;
   require(hidden % (2 * heads) === 0, "hidden", `a multiple of twice the ${heads} heads`);
-  require(stepsPattern.test(config.steps), "steps", "newline, sentences, tokens:N or delimiter:TEXT");
+  require(isStepRule(
+    config.steps,
+  ), "steps", "newline, sentences, tokens:N, delimiter:TEXT, entropy:NATS or entropy:P%");
   require(task !== "problems" || config.problems !== "", "problems", "a file, as task is problems");
   const procedural = proceduralOf(config);
   const levels = procedural?.levels.length ?? Infinity;
@@ -364,8 +372,14 @@ function checkTogether(config: RunConfig, where: string): void {
   require(repairTemplate === "" || repairTemplate.includes("{attempt}"), "repairTemplate", "{attempt} in it");
   require(config.critiqueTemplate === "" ||
     config.critiqueTemplate.includes("{steps}"), "critiqueTemplate", "{steps} in it");
-  require(!repairTemplate.includes("{answer}") ||
-    config.repairPlausibility > 0, "repairPlausibility", "more than 0, as repairTemplate shows the answer");
+  require(!needs(repairTemplate, "sibling"), "repairTemplate", "{sibling} between {#sibling} and {/sibling}");
+  for (const [hint, shown] of [
+    ["answer", "the answer"],
+    ["sibling", "a success"],
+  ] as const) {
+    require(!repairTemplate.includes(`{${hint}}`) ||
+      config.repairPlausibility > 0, "repairPlausibility", `more than 0, as repairTemplate shows ${shown}`);
+  }
   require(policy !== "fresh" ||
     task !== "problems" ||
     config.tokenizer !== "auto", "tokenizer", "characters, words or a directory, as policy is fresh");
@@ -376,7 +390,12 @@ export function proceduralOf({ task }: Pick<RunConfig, "task">): ProceduralTask 
   return task === "problems" || task === "chain-arithmetic" ? undefined : proceduralTasks[task];
 }
 
-const stepsPattern = /^(newline|sentences|tokens:[1-9]\d*|delimiter:.+)$/s;
+const entropyRule = "entropy:";
+
+function isStepRule(steps: string): boolean {
+  if (steps.startsWith(entropyRule)) return parseEntropySteps(steps.slice(entropyRule.length)) !== undefined;
+  return /^(newline|sentences|tokens:[1-9]\d*|delimiter:.+)$/s.test(steps);
+}
 
 /** Reads YAML (or JSON, which it holds). Throws a ConfigError with the place where it cannot be read. */
 export function parseYaml(text: string, where: string): unknown {

@@ -6,22 +6,13 @@ import { deriveSeed, Random } from "../random.ts";
 import { chainArithmetic, type ChainArithmetic } from "../tasks/chain-arithmetic.ts";
 import type { ProceduralTask } from "../tasks/procedural/procedural-task.ts";
 import type { Task } from "../tasks/task.ts";
+import { fill, numbered, shownAnswer } from "../tasks/template.ts";
 import { textTask, type TextProblem } from "../tasks/text.ts";
 import type { Problem } from "../trajectory/index.ts";
 import { openVerifier, type OpenedVerifier } from "../verifiers/index.ts";
 import { ConfigError, proceduralOf, type RunConfig } from "./config.ts";
 import { drawLists, readLists } from "./problem-lists.ts";
-import {
-  fill,
-  isSymbolic,
-  numbered,
-  openTokenizer,
-  promptEncoder,
-  segmenterOf,
-  shownAnswer,
-  stopTokens,
-  writtenFor,
-} from "./text-setup.ts";
+import { isSymbolic, openTokenizer, promptEncoder, segmenterOf, stopTokens, writtenFor } from "./text-setup.ts";
 import {
   demonstrationDefaults,
   freshPolicy,
@@ -116,8 +107,12 @@ async function setUpText(
     tokenizer,
     prompt,
     ...(config.repairTemplate !== "" && {
-      repairPrompt: (problem: TextProblem, attempt: string) =>
-        asked(config.repairTemplate, problem, { attempt, answer: shownAnswer(problem.answer) }),
+      repairPrompt: (problem: TextProblem, attempt: string, sibling: string | null) => {
+        const shown = { attempt, answer: shownAnswer(problem.answer) };
+        return asked(config.repairTemplate, problem, sibling === null ? shown : { ...shown, sibling });
+      },
+      // A sibling is a reference already: nothing would be asked beside it.
+      ...(config.repairTemplate.includes("{sibling}") && { repairOnly: "leaves-without-correction" as const }),
     }),
     ...(config.critiqueTemplate !== "" && {
       critique: {

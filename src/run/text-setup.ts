@@ -4,7 +4,16 @@ import type { TransformerPolicy } from "../policies/transformer.ts";
 import { HuggingFaceTokenizer } from "../tokenizers/hugging-face.ts";
 import { characterTokenizer, wordTokenizer } from "../tokenizers/symbols.ts";
 import type { Tokenizer } from "../tokenizers/tokenizer.ts";
-import { delimiter, fixedTokens, sentences, textSegmenter, tokenLines, type Segmenter } from "../trajectory/index.ts";
+import { parseEntropySteps } from "../trajectory/entropy-steps.ts";
+import {
+  delimiter,
+  entropySteps,
+  fixedTokens,
+  sentences,
+  textSegmenter,
+  tokenLines,
+  type Segmenter,
+} from "../trajectory/index.ts";
 import { ConfigError, proceduralOf, type RunConfig } from "./config.ts";
 
 /** What symbol tokenizers end a text with. */
@@ -64,24 +73,13 @@ export function promptEncoder(config: RunConfig, tokenizer: Tokenizer): (text: s
   return (content) => tokenizer.encode(tokenizer.chat([{ role: "user", content }]));
 }
 
-/** A template with its places filled: `{prompt}`, and `{attempt}`, `{steps}` or `{answer}` where they are given. */
-export function fill(template: string, places: Readonly<Record<string, string>>): string {
-  return template.replace(/\{(\w+)\}/g, (place, name: string) => (Object.hasOwn(places, name) ? places[name] : place));
-}
-
-/** Steps of a solution, one a line, each with its number from 1. */
-export const numbered = (steps: readonly string[]): string =>
-  steps.map((step, index) => `${index + 1}. ${step.trim()}`).join("\n");
-
-/** A known answer as a prompt shows it. */
-export const shownAnswer = (answer: unknown): string =>
-  typeof answer === "string" ? answer : (JSON.stringify(answer) ?? "");
-
 export function segmenterOf(steps: string, tokenizer: Tokenizer): Segmenter {
   const [kind, value] = steps.split(/:(.*)/s);
   if (kind === "tokens") return fixedTokens(Number(value));
   if (kind === "sentences") return textSegmenter(sentences, (tokens) => tokenizer.decode(tokens));
   if (kind === "delimiter") return delimiter([tokenId("steps", value, tokenizer)]);
+  const unsure = kind === "entropy" ? parseEntropySteps(value) : undefined;
+  if (unsure !== undefined) return entropySteps(unsure);
   const texts = new Map<number, string>();
   return tokenLines((token) => {
     const known = texts.get(token) ?? tokenizer.decode([token]);

@@ -2,7 +2,7 @@
 
 import { deriveSeed, Random, shuffle } from "../random.ts";
 import type { Tokenizer } from "../tokenizers/tokenizer.ts";
-import type { Problem, Segmenter } from "../trajectory/index.ts";
+import type { Problem, RepairConfig, Segmenter } from "../trajectory/index.ts";
 import type { TextVerifier } from "../verifiers/verifier.ts";
 import type { Task } from "./task.ts";
 
@@ -24,8 +24,13 @@ export interface TextTaskOptions {
   readonly tokenizer: Tokenizer;
   /** the token ids that the policy continues; default the prompt's, with the tokenizer's special tokens */
   readonly prompt?: (problem: TextProblem) => readonly number[];
-  /** the token ids that ask for a repair of a failed solution, null: not of this one; default none, so there is no repair */
-  readonly repairPrompt?: (problem: TextProblem, attempt: string) => readonly number[] | null;
+  /**
+   * the token ids that ask for a repair of a failed solution, null: not of this one; default none, so there is no repair.
+   * `sibling` is a successful solution of the same group; null: there is none to show.
+   */
+  readonly repairPrompt?: (problem: TextProblem, attempt: string, sibling: string | null) => readonly number[] | null;
+  /** which failed solutions are asked for one; default those without a reference */
+  readonly repairOnly?: RepairConfig["only"];
   /**
    * the token ids that ask for the number of a failed solution's first wrong step, counted from 1, and how many tokens a
    * critique may have; the last number that it writes counts. Default none.
@@ -62,6 +67,7 @@ export function textTask(options: TextTaskOptions): TextTask {
     maxTokens,
     stop,
     repairPrompt,
+    repairOnly,
     critique,
     firstWrongStep,
   } = options;
@@ -80,8 +86,7 @@ export function textTask(options: TextTaskOptions): TextTask {
     maxTokens,
     ...(stop !== undefined && { stop }),
     segment,
-    verify({ answer }, completion) {
-      const finished = stop?.includes(completion[completion.length - 1]) === true;
+    verify({ answer }, completion, finished = stop?.includes(completion[completion.length - 1]) === true) {
       return verifier.verify(tokenizer.decode(completion), answer, finished);
     },
     encode,
@@ -94,8 +99,9 @@ export function textTask(options: TextTaskOptions): TextTask {
     }),
     ...(repairPrompt !== undefined && {
       repair: {
-        prompt: (problem: Problem, failed: readonly number[]) =>
-          repairPrompt(textOf(problem), tokenizer.decode(failed)),
+        prompt: (problem: Problem, failed: readonly number[], sibling?: readonly number[] | null) =>
+          repairPrompt(textOf(problem), tokenizer.decode(failed), sibling ? tokenizer.decode(sibling) : null),
+        ...(repairOnly !== undefined && { only: repairOnly }),
       },
     }),
     ...(critique !== undefined && {

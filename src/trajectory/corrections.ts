@@ -1,8 +1,8 @@
 /** What all ways of correcting share: which leaves need it, which continuation is kept, how it joins the tree. */
 
 import { agreement, compareAgreement, identify } from "./identify.ts";
-import type { Sampler, Segmenter, Verifier } from "./problem.ts";
-import { countTokens, request, sampleAll } from "./rollout.ts";
+import type { Sampler, Segmenter, TokenMeasures, Verifier } from "./problem.ts";
+import { countTokens, generatedFor, request, sampleAll } from "./rollout.ts";
 import { splitSteps } from "./segment.ts";
 import { graft, isRollout, stepsOf, type LeafSource, type Tree } from "./tree.ts";
 import { failed, judge, succeeded } from "./verify.ts";
@@ -26,6 +26,12 @@ export interface Correction {
   readonly kept: number;
   /** what follows them */
   readonly tokens: readonly number[];
+  /** of `tokens` */
+  readonly measured?: TokenMeasures;
+  /** false: its sampler says that it was cut off */
+  readonly finished?: boolean | undefined;
+  /** tokens that were generated for it */
+  readonly generated?: number;
 }
 
 export interface VerifiedCorrection extends Correction {
@@ -46,6 +52,11 @@ export function completionWith(correction: Correction): number[] {
   return [...stepsOf(tree, leaf).slice(0, kept).flat(), ...tokens];
 }
 
+/** Its steps: those that are kept, and those of what follows, which is cut by itself. */
+export function stepsWith({ tree, leaf, kept, tokens, measured }: Correction, segment: Segmenter) {
+  return [...stepsOf(tree, leaf).slice(0, kept), ...splitSteps(tokens, segment, measured)];
+}
+
 /** Those that the verifier confirms, in order. */
 export async function confirmed(
   corrections: readonly Correction[],
@@ -53,7 +64,9 @@ export async function confirmed(
   threshold: number | undefined,
 ): Promise<VerifiedCorrection[]> {
   const verdicts = await Promise.all(
-    corrections.map((correction) => judge(verifier, correction.tree.problem, completionWith(correction))),
+    corrections.map((correction) =>
+      judge(verifier, correction.tree.problem, completionWith(correction), correction.finished),
+    ),
   );
   return corrections.flatMap((correction, c) =>
     succeeded(verdicts[c], threshold) ? [{ ...correction, outcome: verdicts[c].outcome }] : [],
@@ -92,7 +105,10 @@ export async function regrow(
     asked.map((probe) => probe.request),
     "correct",
   );
-  const found = asked.map(({ place }, a): Correction => ({ ...place, tokens: completions[a].tokens }));
+  const found = asked.map(({ place }, a): Correction => {
+    const { tokens, finished, ...measured } = completions[a];
+    return { ...place, tokens, finished, measured, generated: generatedFor(completions[a]) };
+  });
   const verified = await confirmed(found, verifier, config.threshold);
   graftBest(verified, source, config.segment);
   return { probes: asked.length / samples, verified: verified.length, tokens: countTokens(completions) };
@@ -103,9 +119,9 @@ export function graftBest(corrections: readonly VerifiedCorrection[], source: Le
   type Candidate = { readonly correction: VerifiedCorrection; readonly steps: readonly (readonly number[])[] };
   const best = new Map<Tree, Map<number, Candidate>>();
   for (const correction of corrections) {
-    const { tree, leaf, kept, tokens } = correction;
+    const { tree, leaf } = correction;
     const failedSteps = stepsOf(tree, leaf);
-    const steps = [...failedSteps.slice(0, kept), ...splitSteps(tokens, segment)];
+    const steps = stepsWith(correction, segment);
     const perLeaf = best.get(tree) ?? new Map<number, Candidate>();
     best.set(tree, perLeaf);
     const known = perLeaf.get(leaf);
@@ -118,7 +134,8 @@ export function graftBest(corrections: readonly VerifiedCorrection[], source: Le
   }
   for (const [tree, perLeaf] of best) {
     for (const [leaf, { correction, steps }] of perLeaf) {
-      graft(tree, 0, steps, { source, corrects: leaf, outcome: correction.outcome });
+      const { outcome, generated } = correction;
+      graft(tree, 0, steps, { source, corrects: leaf, outcome, ...(generated !== undefined && { generated }) });
     }
   }
 }

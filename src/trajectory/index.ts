@@ -1,4 +1,6 @@
 export * from "./problem.ts";
+export { entropySteps } from "./entropy-steps.ts";
+export type { EntropySteps } from "./entropy-steps.ts";
 export { sentences, textSegmenter } from "./sentences.ts";
 export { checkSteps, delimiter, fixedTokens, lines, mapBoundaries, splitSteps, tokenLines } from "./segment.ts";
 export { completionOf, createTree, graft, isRollout, path, stepsOf } from "./tree.ts";

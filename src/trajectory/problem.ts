@@ -13,7 +13,12 @@ export interface Problem {
  * The outcome of a finished solution: 1, 0 or any other real number. A throw, NaN or an infinity means that it could not be
  * verified, which is never a reward.
  */
-export type Verifier = (problem: Problem, completion: readonly number[]) => number | Promise<number>;
+export type Verifier = (
+  problem: Problem,
+  completion: readonly number[],
+  /** false: its sampler says that it was cut off at its limit; else its tokens tell, if anything does */
+  finished?: boolean,
+) => number | Promise<number>;
 
 export interface SampleRequest {
   /** token ids to continue */
@@ -28,11 +33,23 @@ export interface SampleRequest {
   readonly finished?: (tokens: readonly number[]) => boolean;
 }
 
-export interface Completion {
+/** What a policy said while it wrote, one number per token, in nats; NaN: not known. */
+export interface TokenMeasures {
+  /** of each token that was written */
+  readonly logprobs?: readonly number[] | undefined;
+  /** of the distribution that each token was drawn from */
+  readonly entropies?: readonly number[] | undefined;
+}
+
+export interface Completion extends TokenMeasures {
   /** the continuation alone */
   readonly tokens: readonly number[];
   /** of each token, under the policy that sampled it, in nats */
   readonly logprobs: readonly number[];
+  /** false: it was cut off at its limit; undefined: the sampler does not say */
+  readonly finished?: boolean | undefined;
+  /** tokens that the policy wrote for it, where `tokens` are not its own but characters, say; default their number */
+  readonly generated?: number | undefined;
 }
 
 export interface Sampler {
@@ -47,4 +64,8 @@ export interface Range {
 }
 
 /** Cuts a completion into steps: half-open token ranges in order, every token in exactly one. */
-export type Segmenter = (completion: readonly number[]) => readonly Range[];
+export interface Segmenter {
+  (completion: readonly number[], measured?: TokenMeasures): readonly Range[];
+  /** steps follow what was measured, so that equal tokens with other numbers are cut elsewhere; default no */
+  readonly byMeasure?: boolean;
+}

@@ -1,11 +1,18 @@
 /** Corrections by prompt: the policy is shown a failed solution and writes another. */
 
-import { confirmed, graftBest, leavesWithoutReference, type Correction, type CorrectionConfig } from "./corrections.ts";
-import type { Problem, Sampler, Verifier } from "./problem.ts";
-import { agreement } from "./identify.ts";
+import {
+  completionWith,
+  confirmed,
+  graftBest,
+  leavesWithoutReference,
+  stepsWith,
+  type Correction,
+  type CorrectionConfig,
+} from "./corrections.ts";
+import { agreement, compareAgreement } from "./identify.ts";
+import type { Problem, Sampler, TokenMeasures, Verifier } from "./problem.ts";
 import type { RepairFilter } from "./repair-filter.ts";
-import { countTokens, request, sampleAll } from "./rollout.ts";
-import { splitSteps } from "./segment.ts";
+import { countTokens, generatedFor, request, sampleAll } from "./rollout.ts";
 import { completionOf, isRollout, stepsOf, type Tree } from "./tree.ts";
 import { failed, succeeded } from "./verify.ts";
 
@@ -23,9 +30,14 @@ export interface RepairCandidate {
 export interface RepairFormat {
   /**
    * the tokens to continue for a repair; null: none is asked for, because they would be too many, say. They may show the known
-   * answer, of the problem as it is given here: a hint.
+   * answer, of the problem as it is given here, or a successful sibling: hints. `sibling` is the successful rollout of the
+   * same group that agrees longest with the failed one; null or undefined: there is none to show.
    */
-  readonly prompt: (problem: Problem, failed: readonly number[]) => readonly number[] | null;
+  readonly prompt: (
+    problem: Problem,
+    failed: readonly number[],
+    sibling?: readonly number[] | null,
+  ) => readonly number[] | null;
   /** what was written to a completion of the problem; null: no repair. Default: it is one. */
   readonly parse?: (
     problem: Problem,
@@ -57,8 +69,8 @@ export function repairSequence(
 
 export interface RepairConfig extends RepairFormat {
   /**
-   * A last word on repairs that the verifier confirmed. A prompt that shows the known answer needs it: the policy can write its
-   * usual errors and then just the answer.
+   * A last word on repairs that the verifier confirmed. A prompt that shows the known answer, or a sibling that has it, needs
+   * it: the policy can write its usual errors and then just the answer.
    */
   readonly filter?: RepairFilter;
   /** samples per failed solution; default 1. Of several that verify, the one that agrees longest is kept. */
@@ -69,9 +81,10 @@ export interface RepairConfig extends RepairFormat {
   readonly most?: number;
   /**
    * `leaves-without-reference` (default): failed rollouts whose tree holds no verified solution, corrections included;
-   * `groups-without-success`: failed rollouts without a correction of their own in groups where no rollout succeeded
+   * `groups-without-success`: failed rollouts without a correction of their own in groups where no rollout succeeded;
+   * `leaves-without-correction`: the same in all groups, so that a prompt can show a sibling, which is a reference already
    */
-  readonly only?: "groups-without-success" | "leaves-without-reference";
+  readonly only?: "groups-without-success" | "leaves-without-reference" | "leaves-without-correction";
 }
 
 export interface RepairReport {
@@ -99,7 +112,7 @@ export async function repair(
   const open = trees.flatMap((tree) =>
     leavesToRepair(tree, config, settings).flatMap((leaf) => {
       const failed = completionOf(tree, leaf);
-      const prompt = settings.prompt(tree.problem, failed);
+      const prompt = settings.prompt(tree.problem, failed, siblingOf(tree, leaf, config));
       return prompt === null ? [] : [{ tree, leaf, failed, prompt }];
     }),
   );
@@ -113,10 +126,14 @@ export async function repair(
     "correct",
   );
   const parsed = asked.flatMap(({ tree, leaf, failed }, a): Correction[] => {
-    const written = completions[a].tokens;
-    const tokens = settings.parse === undefined ? written : settings.parse(tree.problem, failed, written);
-    // A solution longer than the policy may write is none of its rollouts.
-    return tokens === null || tokens.length > config.maxTokens ? [] : [{ tree, leaf, kept: 0, tokens }];
+    const { tokens: written, finished, ...measured } = completions[a];
+    const generated = generatedFor(completions[a]);
+    if (settings.parse === undefined) {
+      return whole({ tree, leaf, tokens: written, finished, measured, generated }, config);
+    }
+    const tokens = settings.parse(tree.problem, failed, written);
+    // What was measured belongs to what was written.
+    return tokens === null ? [] : whole({ tree, leaf, tokens, measured: unmeasured(tokens), generated }, config);
   });
   const verified = await confirmed(parsed, verifier, config.threshold);
   const verdicts = await filter?.accept(verified.map((correction) => candidateOf(correction, config)));
@@ -133,35 +150,70 @@ export async function repair(
   };
 }
 
+/**
+ * A whole completion as a correction; none where it is longer than the policy may write, for then it is none of its rollouts.
+ * Numbers measured behind the repair's prompt are not those behind the problem's. So where steps follow them, a repair is cut
+ * like the failed solution as far as it repeats its steps, and by its own numbers only from there on.
+ */
+function whole(correction: Omit<Correction, "kept">, { maxTokens, segment }: CorrectionConfig): Correction[] {
+  const { tree, leaf, tokens, measured = {} } = correction;
+  if (tokens.length > maxTokens) return [];
+  if (segment.byMeasure !== true) return [{ ...correction, kept: 0 }];
+  let [kept, from] = [0, 0];
+  for (const step of stepsOf(tree, leaf)) {
+    if (!step.every((token, t) => tokens[from + t] === token)) break;
+    from += step.length;
+    kept++;
+  }
+  const rest = { logprobs: measured.logprobs?.slice(from), entropies: measured.entropies?.slice(from) };
+  return [{ ...correction, kept, tokens: tokens.slice(from), measured: rest }];
+}
+
+const unmeasured = (tokens: readonly number[]): TokenMeasures => ({ logprobs: tokens.map(() => NaN) });
+
 /** At most `most` of them, evenly spaced. */
 function spread<T>(items: readonly T[], most: number): readonly T[] {
   if (items.length <= most) return items;
   return Array.from({ length: most }, (_, i) => items[Math.floor((i * items.length) / most)]);
 }
 
-function candidateOf({ tree, leaf, tokens }: Correction, { segment }: CorrectionConfig): RepairCandidate {
-  const steps = splitSteps(tokens, segment);
+function candidateOf(correction: Correction, { segment }: CorrectionConfig): RepairCandidate {
+  const { tree, leaf } = correction;
+  const steps = stepsWith(correction, segment);
   const { steps: shared } = agreement(stepsOf(tree, leaf), steps);
   return {
     problem: tree.problem,
     failed: completionOf(tree, leaf),
-    repaired: tokens,
+    repaired: completionWith(correction),
     changedFrom: steps.slice(0, shared).flat().length,
   };
 }
 
 function leavesToRepair(tree: Tree, config: CorrectionConfig, settings: RepairConfig): number[] {
   const { only = "leaves-without-reference", maxLeaves = Infinity } = settings;
-  return (only === "leaves-without-reference" ? leavesWithoutReference(tree, config) : uncorrected(tree, config)).slice(
-    0,
-    maxLeaves,
-  );
+  const leaves = only === "leaves-without-reference" ? leavesWithoutReference(tree, config) : uncorrected(tree, config);
+  return only === "groups-without-success" && successes(tree, config).length > 0 ? [] : leaves.slice(0, maxLeaves);
 }
 
 function uncorrected(tree: Tree, { threshold }: CorrectionConfig): number[] {
-  if (tree.leaves.some((leaf) => isRollout(leaf) && succeeded(leaf, threshold))) return [];
   const corrected = new Set(tree.leaves.map((leaf) => leaf.corrects));
   return tree.leaves.flatMap((leaf, index) =>
     isRollout(leaf) && failed(leaf, threshold) && !corrected.has(index) ? [index] : [],
   );
+}
+
+function successes(tree: Tree, { threshold }: CorrectionConfig): number[] {
+  return tree.leaves.flatMap((leaf, index) => (isRollout(leaf) && succeeded(leaf, threshold) ? [index] : []));
+}
+
+/** The successful rollout that agrees longest with a failed one, of several the first; null: none succeeded. */
+function siblingOf(tree: Tree, leaf: number, config: CorrectionConfig): number[] | null {
+  const steps = stepsOf(tree, leaf);
+  const agreed = successes(tree, config).map((sibling) => ({
+    sibling,
+    found: agreement(steps, stepsOf(tree, sibling)),
+  }));
+  if (agreed.length === 0) return null;
+  const { sibling } = agreed.reduce((best, one) => (compareAgreement(one.found, best.found) > 0 ? one : best));
+  return completionOf(tree, sibling);
 }

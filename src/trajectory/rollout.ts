@@ -40,7 +40,8 @@ export async function rollout(
   const trees = problems.map((problem, p) => {
     const tree = createTree(problem);
     for (let g = 0; g < groupSize; g++) {
-      graft(tree, 0, splitSteps(completions[p * groupSize + g].tokens, segment), { source: "rollout" });
+      const completion = completions[p * groupSize + g];
+      graft(tree, 0, splitSteps(completion.tokens, segment, completion), { source: "rollout" });
     }
     return tree;
   });
@@ -89,5 +90,9 @@ export async function sampleAll(
 }
 
 export function countTokens(completions: readonly Completion[]): number {
-  return completions.reduce((sum, completion) => sum + completion.tokens.length, 0);
+  return completions.reduce((sum, completion) => sum + generatedFor(completion), 0);
+}
+
+export function generatedFor({ tokens, generated }: Completion): number {
+  return generated ?? tokens.length;
 }

@@ -1,6 +1,6 @@
 /** Where steps begin and end. */
 
-import type { Range, Segmenter } from "./problem.ts";
+import type { Range, Segmenter, TokenMeasures } from "./problem.ts";
 
 /** Steps of `count` tokens; the last may be shorter. */
 export function fixedTokens(count: number): Segmenter {
@@ -122,8 +122,8 @@ export function checkSteps(steps: readonly Range[], tokenCount: number, subject 
 }
 
 /** The tokens of each step of a completion. */
-export function splitSteps(completion: readonly number[], segment: Segmenter): number[][] {
-  const steps = segment(completion);
+export function splitSteps(completion: readonly number[], segment: Segmenter, measured?: TokenMeasures): number[][] {
+  const steps = segment(completion, measured);
   checkSteps(steps, completion.length);
   return steps.map(({ start, end }) => completion.slice(start, end));
 }

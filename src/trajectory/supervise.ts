@@ -133,7 +133,7 @@ function contrast(tree: Tree, advantages: Float64Array, config: SuperviseConfig)
 }
 
 /** Leading steps that a correction has in common with what it corrects. */
-function sharedSteps(tree: Tree, correction: number): number {
+export function sharedSteps(tree: Tree, correction: number): number {
   const { step, corrects } = tree.leaves[correction];
   if (corrects < 0) return 0;
   const own = path(tree, step);

@@ -28,6 +28,8 @@ export interface Leaf {
   outcome: number | undefined;
   /** why it could not be verified */
   reason?: string;
+  /** tokens that were generated for it, of a correction; those that failed before it was found are not among them */
+  readonly generated?: number;
 }
 
 export interface Tree {
@@ -41,6 +43,7 @@ export interface NewLeaf {
   readonly source: LeafSource;
   readonly corrects?: number;
   readonly outcome?: number;
+  readonly generated?: number;
 }
 
 const maxToken = 2 ** 31 - 1;
@@ -73,7 +76,8 @@ export function graft(tree: Tree, from: number, steps: readonly (readonly number
   }
   let node = from;
   for (const tokens of steps) node = childOf(tree, node, tokens);
-  return tree.leaves.push({ step: node, source: leaf.source, corrects, outcome: leaf.outcome }) - 1;
+  const { source, outcome, generated } = leaf;
+  return tree.leaves.push({ step: node, source, corrects, outcome, ...(generated !== undefined && { generated }) }) - 1;
 }
 
 function childOf(tree: Tree, parent: number, tokens: readonly number[]): number {

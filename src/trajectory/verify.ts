@@ -29,9 +29,14 @@ export interface Verdict {
 }
 
 /** Asks the verifier. Whatever it throws becomes the reason of an unverified verdict. */
-export async function judge(verifier: Verifier, problem: Problem, completion: readonly number[]): Promise<Verdict> {
+export async function judge(
+  verifier: Verifier,
+  problem: Problem,
+  completion: readonly number[],
+  finished?: boolean,
+): Promise<Verdict> {
   try {
-    const outcome = await verifier(problem, completion);
+    const outcome = await verifier(problem, completion, finished);
     if (Number.isFinite(outcome)) return { outcome };
     return { outcome: Number.NaN, reason: `verifier: expected a finite number, received ${String(outcome)}` };
   } catch (error) {

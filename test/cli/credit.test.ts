@@ -191,10 +191,10 @@ describe("stepcredit credit", () => {
   });
 
   it.each([
-    [["--steps", "words"], "Expected newline, tokens:N or delimiter:ID."],
+    [["--steps", "words"], "Expected newline, tokens:N, delimiter:ID, entropy:NATS or entropy:P%."],
     [["--steps", "tokens:0"], "Expected an integer of at least 1."],
     [["--steps", "delimiter:"], "Expected a number."],
-    [["--steps", "newline:1"], "Expected newline, tokens:N or delimiter:ID."],
+    [["--steps", "newline:1"], "Expected newline, tokens:N, delimiter:ID, entropy:NATS or entropy:P%."],
     [["--threshold", "high"], "Expected a number."],
     [["--rule", "contras"], "Allowed choices are contrast, positiveOnly, outcome, valueDifference."],
     [["--treshold", "1"], "(Did you mean --threshold?)"],

@@ -53,8 +53,9 @@ describe("a configuration", () => {
     [{ ...least, heads: 3 }, "here: hidden: expected a multiple of twice the 3 heads, received 64"],
     [
       { ...least, steps: "tokens:0" },
-      /^here: steps: expected newline, sentences, tokens:N or delimiter:TEXT, received/,
+      /^here: steps: expected newline, sentences, tokens:N, delimiter:TEXT, entropy:NATS or entropy:P%, received/,
     ],
+    [{ ...least, steps: "entropy:0%" }, /^here: steps: expected newline, .*received "entropy:0%"/],
     [{ policy: "model" }, 'here: problems: expected a file, as task is problems, received ""'],
     [{ problems: "p" }, /^here: tokenizer: expected characters, words or a directory, as policy is fresh/],
     [{ task: "sudoku" }, /^here: task: .*received "sudoku"$/],
@@ -69,6 +70,14 @@ describe("a configuration", () => {
     [
       { ...least, repairTemplate: "{attempt}{answer}" },
       /^here: repairPlausibility: expected more than 0, as repairTemplate shows the answer, received 0/,
+    ],
+    [
+      { ...least, repairTemplate: "{attempt}{#sibling}{sibling}{/sibling}" },
+      /^here: repairPlausibility: expected more than 0, as repairTemplate shows a success, received 0/,
+    ],
+    [
+      { ...least, repairTemplate: "{attempt}{sibling}", repairPlausibility: 0.01 },
+      /^here: repairTemplate: expected {sibling} between {#sibling} and {\/sibling}/,
     ],
     [[], "here: expected a record of fields, received []"],
     [null, "here: expected a record of fields, received null"],

@@ -70,6 +70,9 @@ describe("the problems that a program makes", () => {
     }
     const { task } = await made({ task: "multiplication", steps: "tokens:4" });
     expect(task.firstWrongStep).toBeUndefined();
+    const unsure = await made({ task: "multiplication", steps: "entropy:1.5,2" });
+    const logprobs = [0, -2, -2, -2];
+    expect(unsure.task.segment([0, 0, 0, 0], { logprobs })).toEqual([{ start: 0, end: 2 }, { start: 2, end: 4 }]); // prettier-ignore
   });
 
   it("teach a fresh policy to write demonstrations, not one that was loaded", async () => {

@@ -121,6 +121,38 @@ describe("correct by repair", () => {
     );
   });
 
+  it("shows the successful sibling that agrees longest, where there is one, to whoever has no correction", async () => {
+    const trees = [
+      draw(`
+        1
+          3
+            4 → 0
+            5 → 1
+          6 → 1
+          7 → 0
+      `),
+      draw(`
+        2
+          3 → 0
+      `),
+    ];
+    const shown: unknown[] = [];
+    const asking = {
+      prompt: (_: unknown, failed: readonly number[], sibling?: readonly number[] | null) => {
+        shown.push([failed, sibling]);
+        return [failure];
+      },
+      only: "leaves-without-correction" as const,
+    };
+    const sampler = scripted({ "100": [[3, 9], [3, 9], [3, 9]] }); // prettier-ignore
+    const report = await correct(trees, sampler, endsWithNine, { ...config, repair: asking });
+    // With 7 both agree as long; the first is shown.
+    expect(shown).toEqual([[[3, 4], [3, 5]], [[7], [3, 5]], [[3], null]]); // prettier-ignore
+    expect(report.repair.accepted).toBe(3);
+    await correct(trees, sampler, endsWithNine, { ...config, repair: asking });
+    expect(shown).toHaveLength(3);
+  });
+
   it("what cannot be parsed, is too long or is not accepted is counted and forgotten", async () => {
     const tree = draw(`
       1
@@ -155,7 +187,7 @@ describe("correct by repair", () => {
       { problem: tree.problem, failed: [6], repaired: [6, 9], changedFrom: 1 },
     ]);
     expect(report.repair).toEqual({ tried: 4, verified: 2, accepted: 1, tokens: 11 });
-    expect(tree.leaves.slice(4)).toEqual([{ step: 5, source: "repair", corrects: 3, outcome: 1 }]);
+    expect(tree.leaves.slice(4)).toMatchObject([{ step: 5, source: "repair", corrects: 3, outcome: 1 }]);
   });
 
   it("groups without success are asked even where a correction serves as reference, each failure once", async () => {
