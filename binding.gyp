@@ -61,6 +61,7 @@
         "native/addon/runner.cpp",
         "native/addon/tensors.cpp",
         "native/cpu/blas.cpp",
+        "native/cpu/bounds.cpp",
         "native/cpu/dispatch.cpp",
         "native/cpu/pool.cpp"
       ],
