@@ -64,6 +64,7 @@
         "native/addon/staging.cpp",
         "native/addon/tensors.cpp",
         "native/cpu/blas.cpp",
+        "native/cpu/bounds.cpp",
         "native/cpu/dispatch.cpp",
         "native/cpu/pool.cpp"
       ],

@@ -177,7 +177,7 @@ struct LinearLogprobsBackwardArgs {
 //   step_of        [N]      i32   in     −1: the target carries no credit
 //   advantages     [N, 2]   f32   out
 //
-// Traffic    reads 4 N + 8 S, writes 8 N bytes.
+// Traffic    reads 4 N + 8 S, writes 8 N bytes. Targets of one step side by side are read and written as vectors.
 struct ScatterAdvantagesArgs {
   int64_t N, S;
   const float* step_credits;
@@ -189,7 +189,11 @@ struct ScatterAdvantagesArgs {
 //
 //   dadvantages    [N, 2]   f32   in
 //   step_of        [N]      i32   in
-//   dstep_credits  [S, 2]   f32   out    accumulated in f64 in the order of n
+//   dstep_credits  [S, 2]   f32   out
+//
+// Traffic    reads 12 N, writes 8 S bytes. Scratch memory: 16 S bytes and, with several threads, 32 for each of 262144 targets.
+// Order      f64. The targets of a step that lie side by side, cut at every 8192nd target, are a run: four sums, each of every
+//            fourth of its targets. Runs are added in order, so the bits depend on neither threads nor instruction set.
 struct ScatterAdvantagesBackwardArgs {
   int64_t N, S;
   const float* dadvantages;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "../cpu/blas.h"
+#include "../cpu/bounds.h"
 #include "../cpu/dispatch.h"
 #include "../cpu/pool.h"
 #include "devices.h"
@@ -62,17 +63,7 @@ Napi::Value first_outside(const Napi::CallbackInfo& info) {
     throw Napi::TypeError::New(env, "firstOutside: expected an Int32Array and two bounds");
   const int32_t* values = static_cast<const int32_t*>(elements);
   const int32_t least = info[1].ToNumber().Int32Value(), most = info[2].ToNumber().Int32Value();
-  // Blocks without a branch inside, so that they are compared in vectors.
-  constexpr size_t kBlock = 1024;
-  for (size_t begin = 0; begin < length; begin += kBlock) {
-    const size_t end = begin + kBlock < length ? begin + kBlock : length;
-    int32_t outside = 0;
-    for (size_t i = begin; i < end; ++i) outside |= (values[i] < least) | (values[i] > most);
-    if (outside == 0) continue;
-    for (size_t i = begin; i < end; ++i)
-      if (values[i] < least || values[i] > most) return Napi::Number::New(env, static_cast<double>(i));
-  }
-  return Napi::Number::New(env, -1);
+  return Napi::Number::New(env, static_cast<double>(sc_first_outside(values, static_cast<int64_t>(length), least, most)));
 }
 
 // The ops of one backend as an object of functions.
