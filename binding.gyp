@@ -56,9 +56,12 @@
         "native/addon/arguments.cpp",
         "native/addon/blocks.cpp",
         "native/addon/copies.cpp",
+        "native/addon/device_memory.cpp",
+        "native/addon/devices.cpp",
         "native/addon/promises.cpp",
         "native/addon/record.cpp",
         "native/addon/runner.cpp",
+        "native/addon/staging.cpp",
         "native/addon/tensors.cpp",
         "native/cpu/blas.cpp",
         "native/cpu/dispatch.cpp",
@@ -76,7 +79,7 @@
         }],
         ["target_arch=='x64'", { "dependencies": ["kernels_avx2", "kernels_avx512"] }],
         ["target_arch=='arm64'", { "dependencies": ["kernels_neon"] }],
-        ["OS=='linux'", { "ldflags": ["-Wl,--version-script=../native/addon/exports.map", "-Wl,--exclude-libs,ALL"] }]
+        ["OS=='linux'", { "libraries": ["-ldl"], "ldflags": ["-Wl,--version-script=../native/addon/exports.map", "-Wl,--exclude-libs,ALL"] }]
       ]
     }
   ],

@@ -78,4 +78,48 @@ struct ScBackend {
 #undef SC_OP_POINTER
 };
 
+// ── plug-ins: backends with memory of their own, in shared libraries that are loaded at run time
+
+struct ScDevice {
+  char name[128];
+  char architecture[16];  // "sm_90", …
+  uint64_t memory_bytes;
+  int32_t multiprocessors;
+  int32_t reserved;
+};
+
+// Every function returns 0, or a code with its text in `error`. Devices are numbered from 0. Functions may be called from any
+// thread; a queue serves one thread at a time.
+struct ScPlugin {
+  uint32_t abi_version;  // stays first, and table_bytes second, in every version
+  uint32_t table_bytes;
+  const char* build;  // what it was compiled with and for
+  const ScBackend* ops;
+
+  // A failure says why there is none.
+  int32_t (*count_devices)(int32_t* devices, ScError* error);
+  int32_t (*describe_device)(int32_t device, ScDevice* description, ScError* error);
+
+  // A queue does its work in order, after the call that gave it has returned.
+  int32_t (*open_queue)(int32_t device, ScStream* queue, ScError* error);
+  int32_t (*close_queue)(ScStream queue, ScError* error);
+
+  // Memory aligned to 256 bytes, with any contents; never null, for 0 bytes too. No queue may use what is released.
+  int32_t (*allocate)(int32_t device, size_t bytes, void** memory, ScError* error);
+  int32_t (*release)(int32_t device, void* memory, ScError* error);
+
+  // `from` of an upload and `to` of a download are memory of the host. It may be reused after an upload has returned; a
+  // download has been written when the queue was waited for.
+  int32_t (*upload)(ScStream queue, void* to, const void* from, size_t bytes, ScError* error);
+  int32_t (*download)(ScStream queue, void* to, const void* from, size_t bytes, ScError* error);
+  int32_t (*clear)(ScStream queue, void* memory, size_t bytes, ScError* error);
+
+  // Returns when all work of the queue is done. What failed since the last call is told here: the op that was enqueued last.
+  int32_t (*wait)(ScStream queue, ScError* error);
+};
+
+// The one symbol that a plug-in exports: `extern "C" const ScPlugin* stepcredit_plugin(void)`.
+typedef const ScPlugin* (*ScPluginEntry)(void);
+#define SC_PLUGIN_SYMBOL "stepcredit_plugin"
+
 #endif

@@ -8,12 +8,15 @@
 
 #include <cstring>
 #include <string>
+#include <vector>
 
 #include "../cpu/blas.h"
 #include "../cpu/dispatch.h"
 #include "../cpu/pool.h"
+#include "devices.h"
 #include "promises.h"
 #include "record.h"
+#include "staging.h"
 #include "tensors.h"
 
 namespace {
@@ -30,10 +33,13 @@ Napi::Value call(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const BoundOp& bound = bound_op(info);
   Record record;
-  fill_record(env, *bound.entry, info[0].As<Napi::Object>(), &record, nullptr);
+  RecordArrays arrays;
+  fill_record(env, bound, info[0].As<Napi::Object>(), &record, bound.lane ? &arrays : nullptr);
+  std::vector<Extent> of_host;
+  for (const ArrayArgument& array : arrays.of_host) of_host.push_back({array.field, array.bytes});
   ScError error = {};
-  if (run_op(bound, record, &error) != 0)
-    throw Napi::Error::New(env, std::string(bound.entry->name) + ": " + (error.text[0] ? error.text : "failed"));
+  const int32_t code = bound.lane ? enqueue_staged(bound, record, of_host, &error) : call_op(bound, record, nullptr, &error);
+  if (code != 0) throw Napi::Error::New(env, failure(bound.entry->name, bound, error));
   return env.Undefined();
 }
 
@@ -70,11 +76,41 @@ Napi::Value first_outside(const Napi::CallbackInfo& info) {
 }
 
 // The ops of one backend as an object of functions.
-Napi::Object bind(Napi::Env env, const ScBackend* backend, Napi::Value (*function)(const Napi::CallbackInfo&)) {
+Napi::Object bind(Napi::Env env, const ScBackend* backend, Lane* lane, Napi::Value (*function)(const Napi::CallbackInfo&)) {
   Napi::Object ops = Napi::Object::New(env);
   for (const OpEntry& entry : op_entries())
-    ops.Set(entry.name, Napi::Function::New(env, function, entry.name, new BoundOp{&entry, backend}));
+    ops.Set(entry.name, Napi::Function::New(env, function, entry.name, new BoundOp{&entry, backend, lane}));
   return ops;
+}
+
+// loadPlugin(path): { status, why, build, devices: [{ name, architecture, memoryBytes, multiprocessors, open() }] }; open()
+// gives the ops of the device and its memory, { ops, starters, memory }, and is called once in an environment.
+Napi::Value load(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const LoadedPlugin loaded = load_plugin(info[0].ToString().Utf8Value());
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("status", loaded.status);
+  result.Set("why", loaded.why);
+  result.Set("build", loaded.build);
+  Napi::Array devices = Napi::Array::New(env);
+  for (const DeviceEntry& entry : loaded.devices) {
+    Napi::Object device = Napi::Object::New(env);
+    device.Set("name", entry.description.name);
+    device.Set("architecture", entry.description.architecture);
+    device.Set("memoryBytes", static_cast<double>(entry.description.memory_bytes));
+    device.Set("multiprocessors", entry.description.multiprocessors);
+    device.Set("open", Napi::Function::New(env, [of = entry.device](const Napi::CallbackInfo& opened) -> Napi::Value {
+                 Napi::Object ops = Napi::Object::New(opened.Env());
+                 Lane* const lane = open_lane(opened.Env(), of);
+                 ops.Set("ops", bind(opened.Env(), of->plugin->ops, lane, call));
+                 ops.Set("starters", bind(opened.Env(), of->plugin->ops, lane, start));
+                 ops.Set("memory", memory_functions(opened.Env(), lane));
+                 return ops;
+               }));
+    devices.Set(devices.Length(), device);
+  }
+  result.Set("devices", devices);
+  return result;
 }
 
 // Keeps the code of the addon where it is: its threads run on when the environment that loaded it has ended.
@@ -87,11 +123,12 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   stay_loaded();
   Napi::Object backends = Napi::Object::New(env), starters = Napi::Object::New(env);
   for (const ScBackend* const* backend = sc_cpu_backends(); *backend; ++backend) {
-    backends.Set((*backend)->name + strlen("cpu/"), bind(env, *backend, call));
-    starters.Set((*backend)->name + strlen("cpu/"), bind(env, *backend, start));
+    backends.Set((*backend)->name + strlen("cpu/"), bind(env, *backend, nullptr, call));
+    starters.Set((*backend)->name + strlen("cpu/"), bind(env, *backend, nullptr, start));
   }
   exports.Set("backends", backends);
   exports.Set("starters", starters);
+  exports.Set("loadPlugin", Napi::Function::New(env, load));
   exports.Set("allocate", Napi::Function::New(env, allocate_tensor));
   exports.Set("tensorBytes", Napi::Function::New(env, tensor_bytes));
   exports.Set("firstOutside", Napi::Function::New(env, first_outside));

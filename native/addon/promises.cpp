@@ -33,11 +33,13 @@ struct PromiseCall : Job {
   ScError error = {};
   int32_t code = 0;
   std::vector<Held> arrays;
+  std::vector<Extent> extents;
+  std::vector<std::shared_ptr<DeviceMemory>> of_device;  // which the call keeps
   Copies copies;
   napi_deferred deferred = nullptr;
   std::shared_ptr<Environment> environment;
 
-  void run() override { code = run_op(*bound, record, &error); }
+  void run() override { code = run_op(*bound, record, extents, &error); }
   void ended() override;
   void let_go(napi_env env);
 };
@@ -70,6 +72,8 @@ void PromiseCall::let_go(napi_env env) {
     if (held.block) release_block(held.block);
   }
   arrays.clear();
+  for (const auto& memory : of_device) memory->end_use(env);
+  of_device.clear();
 }
 
 // ── settling, on the JavaScript thread
@@ -85,8 +89,7 @@ bool still_there(Napi::Env env, const Held& held, void** elements) {
 // Copies back what the op wrote, or says why not.
 Napi::Value deliver(Napi::Env env, const PromiseCall& call) {
   if (is_cancelled(call)) return Napi::Error::New(env, call.name + ": cancelled").Value();
-  if (call.code != 0)
-    return Napi::Error::New(env, call.name + ": " + (call.error.text[0] ? call.error.text : "failed")).Value();
+  if (call.code != 0) return Napi::Error::New(env, failure(call.name, *call.bound, call.error)).Value();
   for (const Held& held : call.arrays) {
     void* elements;
     if (held.given && held.field->written && !still_there(env, held, &elements))
@@ -209,6 +212,7 @@ void hold(Napi::Env env, PromiseCall& call, const std::vector<ArrayArgument>& ar
     if (napi_create_reference(env, array.array, 1, &held.array) != napi_ok) throw Napi::Error::New(env);
     if (array.bytes > 0) held.block = use_block_of(array.elements);
     call.arrays.push_back(held);
+    call.extents.push_back({array.field, array.bytes});
     const bool copy = array.bytes > 0 && held.given && !held.block && !is_shared(env, array.buffer);
     copied.push_back(copy ? &array : nullptr);
     if (copy) call.copies.add(array.elements, array.bytes);
@@ -231,11 +235,16 @@ Napi::Value start_call(Napi::Env env, const BoundOp& bound, const Napi::Object& 
   call->bound = &bound;
   call->name = name;
   call->environment = home;
-  std::vector<ArrayArgument> arrays;
-  fill_record(env, *bound.entry, arguments, &call->record, &arrays);
+  RecordArrays arrays;
+  fill_record(env, bound, arguments, &call->record, &arrays);
+  for (const auto& memory : arrays.of_device) memory->begin_use();
+  call->of_device = std::move(arrays.of_device);
   napi_value settled;
   try {
-    hold(env, *call, arrays, buffers_of(env, given));
+    // The call has a queue of its own, which knows nothing of what the environment's has to do yet.
+    ScError error = {};
+    if (!call->of_device.empty() && bound.lane->wait(&error) != 0) throw Napi::Error::New(env, failure(name, bound, error));
+    hold(env, *call, arrays.of_host, buffers_of(env, given));
     if (napi_create_promise(env, &call->deferred, &settled) != napi_ok) throw Napi::Error::New(env);
   } catch (...) {
     call->let_go(env);

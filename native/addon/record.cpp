@@ -3,6 +3,8 @@
 #include <cstring>
 #include <string>
 
+#include "staging.h"
+
 namespace {
 
 // What a field takes in this record, in words; null where the type of the array is right.
@@ -56,11 +58,39 @@ size_t bytes_of(napi_typedarray_type type, size_t length) {
   }
 }
 
-void fill_array(Napi::Env env, const OpEntry& op, const Field& field, const Napi::Value& value, char* record,
-                std::vector<ArrayArgument>* arrays) {
+// Whether an array of `length` elements is one too long or too short for its field.
+void check_length(Napi::Env env, const OpEntry& op, const Field& field, const char* record, size_t length) {
+  const int64_t needed = length_of(field, record);
+  if (needed < 0 || length != static_cast<size_t>(needed))
+    throw wrong(
+        env, op, field,
+        "[" + std::string(field.shape) + "], " + std::to_string(needed) + " elements and not " + std::to_string(length));
+}
+
+// Memory of a device, if it is that of the op.
+void* device_elements(Napi::Env env, const BoundOp& bound, const Field& field, const DeviceView& view, char* record,
+                      RecordArrays* arrays) {
+  const OpEntry& op = *bound.entry;
+  if (!bound.lane) throw wrong(env, op, field, "an array of the host, not one of a device");
+  if (view.memory->lane != bound.lane) throw wrong(env, op, field, "an array of the device of the op, not one of another");
+  if (view.memory->is_disposed()) throw wrong(env, op, field, "an array that has not been disposed of");
+  int32_t dtype = kF32;
+  if (field.kind == Kind::kValues) memcpy(&dtype, record + field.dtype_offset, sizeof dtype);
+  if ((field.kind != Kind::kValues && field.kind != Kind::kFloats) || view.dtype != dtype)
+    throw wrong(env, op, field, "an array of the type that the op takes");
+  check_length(env, op, field, record, view.length);
+  arrays->of_device.push_back(view.memory);
+  return view.elements();
+}
+
+void fill_array(Napi::Env env, const BoundOp& bound, const Field& field, const Napi::Value& value, char* record,
+                RecordArrays* arrays) {
+  const OpEntry& op = *bound.entry;
   void* elements = nullptr;
   if (value.IsUndefined() || value.IsNull()) {
     if (!field.optional) throw wrong(env, op, field, "an array");
+  } else if (const DeviceView* view = value.IsTypedArray() ? nullptr : device_view_of(env, value)) {
+    elements = device_elements(env, bound, field, *view, record, arrays);
   } else {
     napi_typedarray_type type;
     size_t length;
@@ -69,12 +99,8 @@ void fill_array(Napi::Env env, const OpEntry& op, const Field& field, const Napi
         napi_get_typedarray_info(env, value, &type, &length, &elements, arrays ? &buffer : nullptr, nullptr) != napi_ok)
       throw wrong(env, op, field, "an array");
     if (const char* expected = wrong_element(field, record, type)) throw wrong(env, op, field, expected);
-    const int64_t needed = length_of(field, record);
-    if (needed < 0 || length != static_cast<size_t>(needed))
-      throw wrong(
-          env, op, field,
-          "[" + std::string(field.shape) + "], " + std::to_string(needed) + " elements and not " + std::to_string(length));
-    if (arrays) arrays->push_back({&field, value, buffer, elements, length, bytes_of(type, length)});
+    check_length(env, op, field, record, length);
+    if (arrays) arrays->of_host.push_back({&field, value, buffer, elements, length, bytes_of(type, length)});
   }
   memcpy(record + field.offset, &elements, sizeof elements);
 }
@@ -85,11 +111,11 @@ void put(char* to, double number) {
   memcpy(to, &converted, sizeof converted);
 }
 
-void fill(Napi::Env env, const OpEntry& op, const Field& field, const Napi::Value& value, char* record,
-          std::vector<ArrayArgument>* arrays) {
-  if (is_array(field.kind)) return fill_array(env, op, field, value, record, arrays);
+void fill(Napi::Env env, const BoundOp& bound, const Field& field, const Napi::Value& value, char* record,
+          RecordArrays* arrays) {
+  if (is_array(field.kind)) return fill_array(env, bound, field, value, record, arrays);
   double number;
-  if (napi_get_value_double(env, value, &number) != napi_ok) throw wrong(env, op, field, "a number");
+  if (napi_get_value_double(env, value, &number) != napi_ok) throw wrong(env, *bound.entry, field, "a number");
   char* const to = record + field.offset;
   if (field.kind == Kind::kInt64) return put<int64_t>(to, number);
   if (field.kind == Kind::kInt32) return put<int32_t>(to, number);
@@ -99,13 +125,23 @@ void fill(Napi::Env env, const OpEntry& op, const Field& field, const Napi::Valu
 
 }  // namespace
 
-void fill_record(Napi::Env env, const OpEntry& op, const Napi::Object& arguments, Record* record,
-                 std::vector<ArrayArgument>* arrays) {
-  for (const Field& field : op.fields) fill(env, op, field, arguments.Get(field.name), record->bytes, arrays);
+void fill_record(Napi::Env env, const BoundOp& bound, const Napi::Object& arguments, Record* record, RecordArrays* arrays) {
+  for (const Field& field : bound.entry->fields) fill(env, bound, field, arguments.Get(field.name), record->bytes, arrays);
 }
 
-int32_t run_op(const BoundOp& bound, const Record& record, ScError* error) {
+int32_t call_op(const BoundOp& bound, const Record& record, ScStream queue, ScError* error) {
   int32_t (*function)(const void*, ScStream, ScError*);
   memcpy(&function, reinterpret_cast<const char*>(bound.backend) + bound.entry->function_offset, sizeof function);
-  return function(record.bytes, nullptr, error);
+  return function(record.bytes, queue, error);
+}
+
+int32_t run_op(const BoundOp& bound, const Record& record, const std::vector<Extent>& of_host, ScError* error) {
+  return bound.lane ? run_staged(bound, record, of_host, error) : call_op(bound, record, nullptr, error);
+}
+
+std::string failure(const std::string& name, const BoundOp& bound, const ScError& error) {
+  std::string text = error.text[0] ? error.text : "failed";
+  const std::string own = std::string(bound.entry->name) + ": ";
+  if (text.compare(0, own.size(), own) == 0) text.erase(0, own.size());
+  return name + ": " + text;
 }

@@ -1,5 +1,6 @@
 #include <stdio.h>
 
+#include "memory.cuh"
 #include "queue.cuh"
 
 namespace gpu {
@@ -18,14 +19,14 @@ int32_t launched(Queue* queue, const char* op, ScError* error) {
 }
 
 void* scratch(Queue* queue, size_t bytes, const char* op, ScError* error) {
-  if (bytes <= queue->scratch_bytes) return queue->scratch;
+  if (bytes <= queue->scratch_bytes && !kFreshMemory) return queue->scratch;
   if (checked(cudaStreamSynchronize(queue->stream), op, "work enqueued before", error) != 0) return nullptr;
-  cudaFree(queue->scratch);
+  release(queue->device, queue->scratch);
   queue->scratch = nullptr;
   queue->scratch_bytes = 0;
   char what[96];
   snprintf(what, sizeof what, "no memory for %zu bytes of scratch space", bytes);
-  if (checked(cudaMalloc(&queue->scratch, bytes), op, what, error) != 0) return nullptr;
+  if (checked(allocate(queue->device, bytes, &queue->scratch), op, what, error) != 0) return nullptr;
   queue->scratch_bytes = bytes;
   return queue->scratch;
 }

@@ -10,6 +10,9 @@ namespace gpu {
 #define SC_OP_DECLARATION(op, Args) int32_t op(const Args* args, ScStream stream, ScError* error);
 SC_OPS(SC_OP_DECLARATION)
 #undef SC_OP_DECLARATION
+
+// All of them.
+const ScBackend& backend();
 }  // namespace gpu
 
 #endif

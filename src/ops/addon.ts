@@ -34,11 +34,52 @@ export interface NativeMemory {
   release(buffer: ArrayBuffer): void;
 }
 
+/** The kernels of a backend, by their C name. */
+export interface NativeKernels {
+  readonly ops: Readonly<Record<string, NativeOp>>;
+  /** the same as promise calls */
+  readonly starters: Readonly<Record<string, NativeStart>>;
+}
+
+/** A device of a plug-in. */
+export interface NativeDevice {
+  readonly name: string;
+  readonly architecture: string;
+  readonly memoryBytes: number;
+  readonly multiprocessors: number;
+  /** once in an environment */
+  open(): NativeKernels & { readonly memory: NativeDeviceMemory };
+}
+
+/** Memory of a device, for which objects stand. */
+export interface NativeDeviceMemory {
+  /** makes `target` stand for zeroed memory; a RangeError where there is none */
+  allocate(target: object, bytes: number, dtype: number, length: number): void;
+  /** makes `target` stand for `length` elements of the memory of another, from `begin` */
+  view(target: object, of: object, begin: number, length: number): void;
+  upload(target: object, array: Float32Array | Uint16Array): void;
+  download(target: object, array: Float32Array | Uint16Array): void;
+  clear(target: object): void;
+  dispose(target: object): void;
+  wait(): void;
+}
+
+/** A plug-in that was looked for. */
+export interface NativePlugin {
+  readonly status: "not-built" | "load-failed" | "abi-mismatch" | "present-no-device" | "ready";
+  /** why it is not ready */
+  readonly why: string;
+  readonly build: string;
+  readonly devices: readonly NativeDevice[];
+}
+
 export interface Addon {
   /** per instruction set, the best first; the ops by their C name */
   readonly backends: Readonly<Record<string, Readonly<Record<string, NativeOp>>>>;
   /** the same ops as promise calls */
   readonly starters: Readonly<Record<string, Readonly<Record<string, NativeStart>>>>;
+  /** loads a library of a backend, once for the process */
+  loadPlugin(path: string): NativePlugin;
   /** zeroed memory, aligned to 64 bytes; null where the engine allows no buffers on foreign memory */
   allocate(bytes: number): NativeMemory | null;
   /** bytes of such memory that are not freed yet, of all threads of the process */

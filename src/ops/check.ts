@@ -5,10 +5,12 @@
  */
 
 import { loadAddon } from "./addon.ts";
+import { DeviceArray } from "./device-array.ts";
 import type { Dtype, Floats, Values } from "./ops.ts";
 
 function describe(value: unknown): string {
   if (value === undefined || value === null) return String(value);
+  if (value instanceof DeviceArray) return `an array of ${value.length} ${value.dtype} on ${value.device}`;
   if (ArrayBuffer.isView(value) && "length" in value)
     return `a ${value.constructor.name} of length ${String(value.length)}`;
   if (Array.isArray(value)) return `an Array of length ${value.length}`;
@@ -44,13 +46,33 @@ export class Check {
     return new RangeError(`${this.#op}: expected ${name} to be ${expected}, received ${describe(received)}`);
   }
 
-  /** A Float32Array of exactly `length`; of any length where none is given. */
+  /**
+   * A Float32Array of exactly `length`; of any length where none is given. An array on a device passes for one: it has a length,
+   * and the addon takes it where the op is the device's. Who reads elements asks for `hostFloats`.
+   */
   floats(name: string, shape: string, value: Floats | undefined, length?: number): Float32Array {
+    if (value instanceof DeviceArray)
+      return this.#onDevice(name, shape, value, length, "f32") as unknown as Float32Array;
+    return this.hostFloats(name, shape, value, length);
+  }
+
+  /** As `floats`, not on a device. */
+  hostFloats(name: string, shape: string, value: Floats | undefined, length?: number): Float32Array {
     if (!(value instanceof Float32Array)) {
       const size = length === undefined ? "" : ` of length ${length}`;
       throw this.#typeError(`${name} ${shape}`, `a Float32Array${size}`, value);
     }
     this.#length(name, shape, value, length);
+    return value;
+  }
+
+  #onDevice(name: string, shape: string, value: DeviceArray, length?: number, dtype?: Dtype): DeviceArray {
+    if (value.disposed) throw new Error(`${this.#op}: ${name} ${shape} on ${value.device} has been disposed of`);
+    if (dtype !== undefined && value.dtype !== dtype)
+      this.fail(`${name} ${shape} on ${value.device} to be ${dtype}`, value.dtype);
+    if (length !== undefined && value.length !== length) {
+      this.fail(`${name} ${shape} on ${value.device} to have length ${length}`, String(value.length));
+    }
     return value;
   }
 
@@ -72,6 +94,10 @@ export class Check {
 
   /** A Float32Array, or an array of a stated type with its data; of exactly `length` elements where one is given. */
   values(name: string, shape: string, value: Values | undefined, length?: number): ValueFields {
+    if (value instanceof DeviceArray) {
+      const data = this.#onDevice(name, shape, value, length) as unknown as Float32Array;
+      return { dtype: dtypes[value.dtype], data };
+    }
     if (typeof value !== "object" || value === null || ArrayBuffer.isView(value) || !("dtype" in value)) {
       if (!(value instanceof Float32Array)) {
         throw this.#typeError(`${name} ${shape}`, "a Float32Array, or { dtype, data } of bf16, f16 or f32", value);

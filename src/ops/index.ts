@@ -1,6 +1,10 @@
 export * from "./ops.ts";
 export { blas, cpuIsas, numThreads, openOps, setNumThreads } from "./native.ts";
-export type { CpuOptions, NativeOps } from "./native.ts";
+export { cudaReport } from "./cuda.ts";
+export type { DeviceMemory, DeviceOps } from "./device-ops.ts";
+export type { DeviceTensor } from "./device-tensor.ts";
+export type { CudaDevice, CudaReport, CudaStatus } from "./cuda.ts";
+export type { CpuOptions, CudaOptions, NativeOps } from "./native.ts";
 export type { CallOptions, PromiseOps, Promises } from "./native/promises.ts";
 export { Tensor, tensorBytes } from "./tensor.ts";
 export { tensorScope } from "./tensor-scope.ts";

@@ -1,7 +1,9 @@
-/** The native ops: checks arguments once, then calls the kernels of one instruction set. */
+/** The native ops: checks arguments once, then calls the kernels of one instruction set or device. */
 
-import { loadAddon } from "./addon.ts";
+import { loadAddon, type NativeKernels } from "./addon.ts";
 import { Check } from "./check.ts";
+import { openDevice } from "./cuda.ts";
+import type { DeviceOps } from "./device-ops.ts";
 import { attentionPlans } from "./native/attention.ts";
 import { syncOps, type KernelPlans } from "./native/call.ts";
 import { logprobsPlans } from "./native/logprobs.ts";
@@ -47,18 +49,41 @@ export interface NativeOps extends Ops {
   readonly promises: PromiseOps;
 }
 
-/** Opens the ops of a device. Throws where the device or the instruction set is not at hand; nothing falls back silently. */
-export function openOps(device: "cpu" | "cuda" = "cpu", options: CpuOptions = {}): NativeOps {
-  if (device === "cuda") throw new Error("openOps: the cuda backend is not part of this build");
-  if (device !== "cpu")
-    throw new RangeError(`openOps: expected device to be "cpu" or "cuda", received "${String(device)}"`);
+export interface CudaOptions {
+  /** which device, from 0; default 0 */
+  readonly index?: number;
+}
+
+/**
+ * Opens the ops of the processor, or of a CUDA device by its index. Throws where the device or the instruction set is not at
+ * hand; nothing falls back silently.
+ */
+export function openOps(device?: "cpu", options?: CpuOptions): NativeOps;
+export function openOps(device: "cuda", options?: CudaOptions): DeviceOps;
+export function openOps(device: "cpu" | "cuda", options?: CpuOptions & CudaOptions): NativeOps;
+export function openOps(device: "cpu" | "cuda" = "cpu", options: CpuOptions & CudaOptions = {}): NativeOps {
+  if (device === "cuda") return cudaOps(new Check("openOps").integer("index", options.index ?? 0, 0));
+  if (device === "cpu") return cpuOps(options);
+  throw new RangeError(`openOps: expected device to be "cpu" or "cuda", received "${String(device)}"`);
+}
+
+function cpuOps(options: CpuOptions): NativeOps {
   const isa = options.isa ?? process.env["STEPCREDIT_ISA"] ?? cpuIsas()[0];
   const { backends, starters } = loadAddon();
-  const kernels = backends[isa];
-  if (kernels === undefined) {
+  const ops = backends[isa];
+  if (ops === undefined) {
     throw new RangeError(`openOps: expected isa to be one of ${cpuIsas().join(", ")}, received "${isa}"`);
   }
-  const portable = options.blas === false ? 1 : 0;
+  return opsOf(`cpu/${isa}`, { ops, starters: starters[isa] }, options.blas === false ? 1 : 0);
+}
+
+function cudaOps(index: number): DeviceOps {
+  const { name, kernels, memory } = openDevice(index);
+  return { ...opsOf(name, kernels, 0), memory } as DeviceOps;
+}
+
+/** @param portable 1: the portable matrix product even where BLAS is at hand */
+function opsOf(name: string, { ops, starters }: NativeKernels, portable: 0 | 1): NativeOps {
   const plans: KernelPlans = {
     ...logprobsPlans(portable),
     ...lossPlans(),
@@ -69,9 +94,9 @@ export function openOps(device: "cpu" | "cuda" = "cpu", options: CpuOptions = {}
     ...attentionPlans(),
   };
   return {
-    name: `cpu/${isa}`,
+    name,
     allocate: (length) => new Float32Array(length),
-    ...syncOps(plans, ({ kernel, fields }) => kernels[kernel](fields)),
-    promises: promiseOps(plans, (kernel) => starters[isa][kernel]),
+    ...syncOps(plans, ({ kernel, fields }) => ops[kernel](fields)),
+    promises: promiseOps(plans, (kernel) => starters[kernel]),
   };
 }

@@ -24,7 +24,13 @@ struct Mapping {
 std::mutex mutex;
 std::map<void*, Mapping> mappings;
 
-// STEPCREDIT_SIMT_MEMORY: bytes of the device, for tests of what happens where they are used up; default 8 GiB.
+thread_local int current = 0;
+
+int devices() {
+  const char* const given = getenv("STEPCREDIT_SIMT_DEVICES");
+  return given ? atoi(given) : 1;
+}
+
 size_t device_bytes() {
   const char* const given = getenv("STEPCREDIT_SIMT_MEMORY");
   return given ? strtoull(given, nullptr, 10) : size_t{8} << 30;
@@ -38,14 +44,18 @@ constexpr size_t kAlignment = 256;
 const char* cudaGetErrorName(cudaError_t error) {
   return error == cudaSuccess                 ? "cudaSuccess"
          : error == cudaErrorMemoryAllocation ? "cudaErrorMemoryAllocation"
+         : error == cudaErrorNoDevice         ? "cudaErrorNoDevice"
          : error == cudaErrorInvalidDevice    ? "cudaErrorInvalidDevice"
+         : error == cudaErrorIllegalAddress   ? "cudaErrorIllegalAddress"
                                               : "cudaErrorInvalidValue";
 }
 
 const char* cudaGetErrorString(cudaError_t error) {
   return error == cudaSuccess                 ? "no error"
          : error == cudaErrorMemoryAllocation ? "out of memory"
+         : error == cudaErrorNoDevice         ? "no CUDA-capable device is detected"
          : error == cudaErrorInvalidDevice    ? "invalid device ordinal"
+         : error == cudaErrorIllegalAddress   ? "an illegal memory access was encountered"
                                               : "invalid argument";
 }
 
@@ -58,19 +68,23 @@ cudaError_t cudaGetLastError() {
 cudaError_t cudaPeekAtLastError() { return last; }
 
 cudaError_t cudaGetDeviceCount(int* count) {
-  *count = 1;
-  return cudaSuccess;
+  *count = devices();
+  return kept(*count > 0 ? cudaSuccess : cudaErrorNoDevice);
 }
 
 cudaError_t cudaGetDevice(int* device) {
-  *device = 0;
+  *device = current;
   return cudaSuccess;
 }
 
-cudaError_t cudaSetDevice(int device) { return kept(device == 0 ? cudaSuccess : cudaErrorInvalidDevice); }
+cudaError_t cudaSetDevice(int device) {
+  if (device < 0 || device >= devices()) return kept(cudaErrorInvalidDevice);
+  current = device;
+  return cudaSuccess;
+}
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
-  if (device != 0) return kept(cudaErrorInvalidDevice);
+  if (device < 0 || device >= devices()) return kept(cudaErrorInvalidDevice);
   *properties = {"device code on the host", 0, 0, 4, device_bytes(), 227 << 10, 1 << 20};
   return cudaSuccess;
 }
@@ -149,5 +163,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaStreamSynchronize(cudaStream_t) {
+  return kept(getenv("STEPCREDIT_SIMT_FAILURE") ? cudaErrorIllegalAddress : cudaSuccess);
+}
 cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }

@@ -1,12 +1,22 @@
-// The part of the CUDA runtime that the backend uses, over the host's memory: one device, whose streams do everything at once.
-// Memory starts as NaNs, and ends at a page that may not be touched.
+// The part of the CUDA runtime that the backend uses, over the host's memory: devices whose streams do everything at once.
+// Memory starts as NaNs, and ends at a page that may not be touched. For tests, read whenever they are needed:
+//   STEPCREDIT_SIMT_DEVICES   how many devices there are; default 1
+//   STEPCREDIT_SIMT_MEMORY    bytes that they have together; default 8 GiB
+//   STEPCREDIT_SIMT_FAILURE   if set, whoever waits for a stream hears of an illegal address
 
 #ifndef STEPCREDIT_CUDA_HOST_CUDA_RUNTIME_H
 #define STEPCREDIT_CUDA_HOST_CUDA_RUNTIME_H
 
 #include "simt.h"
 
-enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2, cudaErrorInvalidDevice = 101 };
+enum cudaError_t {
+  cudaSuccess = 0,
+  cudaErrorInvalidValue = 1,
+  cudaErrorMemoryAllocation = 2,
+  cudaErrorNoDevice = 100,
+  cudaErrorInvalidDevice = 101,
+  cudaErrorIllegalAddress = 700
+};
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
 enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2 };
 typedef struct HostStream* cudaStream_t;

@@ -25,7 +25,7 @@ export function targetFields(check: Check, args: RowTargets): TargetFields {
   const T = targetOffsets.length - 1;
   const given = args.temperature ?? 1;
   const perRow = typeof given !== "number";
-  const temperatures = perRow ? check.floats("temperature", "[T]", given, T) : undefined;
+  const temperatures = perRow ? check.hostFloats("temperature", "[T]", given, T) : undefined;
   if (temperatures !== undefined) {
     const wrong = temperatures.findIndex((value) => !(value > 0 && value < Infinity));
     if (wrong >= 0) check.fail("temperature [T] to be positive", `${temperatures[wrong]} at index ${wrong}`);

@@ -1,0 +1,132 @@
+// What the addon loads: devices, queues and memory, and the table of ops.
+
+#include <stdio.h>
+#include <string.h>
+
+#include <new>
+
+#include "memory.cuh"
+#include "queue.cuh"
+#include "table.cuh"
+
+namespace gpu {
+
+namespace {
+
+#define SC_TEXT_OF(name) #name
+#define SC_TEXT(name) SC_TEXT_OF(name)
+#if !defined(__CUDACC__)
+constexpr const char* kBuild = "device code on the host, for tests";
+#elif defined(SC_ARCHITECTURES)
+constexpr const char* kBuild = "CUDA " SC_TEXT(__CUDACC_VER_MAJOR__) "." SC_TEXT(__CUDACC_VER_MINOR__) ", " SC_ARCHITECTURES;
+#else
+constexpr const char* kBuild = "CUDA " SC_TEXT(__CUDACC_VER_MAJOR__) "." SC_TEXT(__CUDACC_VER_MINOR__);
+#endif
+
+int32_t count_devices(int32_t* devices, ScError* error) {
+  *devices = 0;
+  int count = 0;
+  if (checked(cudaGetDeviceCount(&count), "CUDA", "no device", error) != 0) return 1;
+  *devices = count;
+  return 0;
+}
+
+int32_t describe_device(int32_t device, ScDevice* description, ScError* error) {
+  cudaDeviceProp properties;
+  if (checked(cudaGetDeviceProperties(&properties, device), "CUDA", "describing the device", error) != 0) return 1;
+  *description = {};
+  snprintf(description->name, sizeof description->name, "%.127s", properties.name);
+  snprintf(description->architecture, sizeof description->architecture, "sm_%d%d", properties.major, properties.minor);
+  description->memory_bytes = properties.totalGlobalMem;
+  description->multiprocessors = properties.multiProcessorCount;
+  return 0;
+}
+
+int32_t open_queue(int32_t device, ScStream* stream, ScError* error) {
+  *stream = nullptr;
+  cudaDeviceProp properties;
+  Queue opened = {device, 0, nullptr, nullptr, 0, nullptr};
+  if (checked(cudaSetDevice(device), "CUDA", "opening the device", error) != 0 ||
+      checked(cudaGetDeviceProperties(&properties, device), "CUDA", "describing the device", error) != 0 ||
+      checked(cudaStreamCreateWithFlags(&opened.stream, cudaStreamNonBlocking), "CUDA", "opening a queue", error) != 0)
+    return 1;
+  opened.multiprocessors = properties.multiProcessorCount;
+  Queue* const queue = new (std::nothrow) Queue(opened);
+  if (!queue) return checked(cudaErrorMemoryAllocation, "CUDA", "opening a queue", error);
+  *stream = queue;
+  return 0;
+}
+
+// Makes the device of a queue that of the calling thread, which launches and streams ask for.
+bool enter(const Queue& queue, const char* what, ScError* error) {
+  return checked(cudaSetDevice(queue.device), "CUDA", what, error) == 0;
+}
+
+// An error that comes with a wait or a copy is of work that was enqueued before, and the runtime does not say of which.
+int32_t arrived(const Queue& queue, cudaError_t result, const char* place, ScError* error) {
+  if (result == cudaSuccess) return 0;
+  char what[96];
+  snprintf(what, sizeof what, "failed on device %d by the time of %s; enqueued last", queue.device, place);
+  return checked(result, queue.latest_op ? queue.latest_op : "no op", what, error);
+}
+
+int32_t close_queue(ScStream stream, ScError* error) {
+  Queue& queue = queue_of(stream);
+  if (!enter(queue, "closing a queue", error)) return 1;
+  const int32_t code = arrived(queue, cudaStreamSynchronize(queue.stream), "closing its queue", error);
+  release(queue.device, queue.scratch);
+  cudaStreamDestroy(queue.stream);
+  delete &queue;
+  return code;
+}
+
+int32_t allocate_memory(int32_t device, size_t bytes, void** memory, ScError* error) {
+  char what[96];
+  snprintf(what, sizeof what, "no memory for %zu bytes on device %d", bytes, device);
+  return checked(allocate(device, bytes, memory), "CUDA", what, error);
+}
+
+int32_t release_memory(int32_t device, void* memory, ScError*) {
+  release(device, memory);
+  return 0;
+}
+
+int32_t upload(ScStream stream, void* to, const void* from, size_t bytes, ScError* error) {
+  Queue& queue = queue_of(stream);
+  if (bytes == 0) return 0;
+  if (!enter(queue, "a copy to the device", error)) return 1;
+  return arrived(queue, cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, queue.stream), "a copy to the device", error);
+}
+
+int32_t download(ScStream stream, void* to, const void* from, size_t bytes, ScError* error) {
+  Queue& queue = queue_of(stream);
+  if (bytes == 0) return 0;
+  if (!enter(queue, "a copy from the device", error)) return 1;
+  return arrived(queue, cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, queue.stream), "a copy from the device",
+                 error);
+}
+
+int32_t clear(ScStream stream, void* memory, size_t bytes, ScError* error) {
+  Queue& queue = queue_of(stream);
+  if (bytes == 0) return 0;
+  if (!enter(queue, "clearing memory", error)) return 1;
+  return arrived(queue, cudaMemsetAsync(memory, 0, bytes, queue.stream), "clearing memory", error);
+}
+
+int32_t wait(ScStream stream, ScError* error) {
+  Queue& queue = queue_of(stream);
+  if (!enter(queue, "a wait", error)) return 1;
+  return arrived(queue, cudaStreamSynchronize(queue.stream), "a wait", error);
+}
+
+}  // namespace
+
+}  // namespace gpu
+
+extern "C" __attribute__((visibility("default"))) const ScPlugin* stepcredit_plugin() {
+  static const ScPlugin plugin = {
+      kScAbiVersion,   sizeof(ScPlugin), gpu::kBuild,          &gpu::backend(),     gpu::count_devices, gpu::describe_device,
+      gpu::open_queue, gpu::close_queue, gpu::allocate_memory, gpu::release_memory, gpu::upload,        gpu::download,
+      gpu::clear,      gpu::wait};
+  return &plugin;
+}
