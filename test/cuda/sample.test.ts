@@ -14,9 +14,9 @@ beforeAll(() => {
 afterAll(() => delete process.env["STEPCREDIT_CUDA_PLUGIN"]);
 
 describe.each(sampleSupports)("sample in device code, %s", (_name, options) => {
-  it.each([1, 2 ** 31, 2 ** 53 - 1])("draws the tokens of the CPU with seed %d", (seed) => {
-    for (const V of [3, 64, 1500]) {
-      const args = sampleArguments(12, V, { ...options, seed });
+  it.each([1, 2 ** 53 - 1])("draws the tokens of the CPU with seed %d", (seed) => {
+    for (const V of [3, 300]) {
+      const args = sampleArguments(4, V, { ...options, seed });
       const [device, host] = [ops, cpu].map((backend) => backend.sample({ ...args, supportLogprobs: true }));
       expect(device.tokens, `V = ${V}`).toEqual(host.tokens);
       for (const output of ["logprobs", "supportLogprobs"] as const) {
