@@ -69,14 +69,13 @@ __device__ void attend_run(const TreeAttentionArgs& args, const Forest& forest, 
   __syncthreads();  // the rows of the run before are done
   if (mine < kTile) tile->lines[mine] = mine < rows.count() ? rows.row(mine, args.heads) * form.D : -1;
 
-  int seen_from[kPerThread], seen_to[kPerThread];
+  int seen_to[kPerThread];
   Stretch stretch[kPerThread];
   RowSoftmax softmax[kPerThread];
   SC_UNROLL
   for (int u = 0; u < kPerThread; ++u) {
     const int line = first_line() + u < rows.count() ? first_line() + u : rows.count() - 1;
     seen_to[u] = depth + rows.position(line) - rows.first + 1;
-    seen_from[u] = first_seen(seen_to[u]);
     stretch[u] = empty_stretch();
     softmax[u] = nothing_seen();
   }
@@ -96,7 +95,7 @@ __device__ void attend_run(const TreeAttentionArgs& args, const Forest& forest, 
       for (int w = 0; w < 4; ++w) {
         scores[u][w] = __fmul_rn(args.scale, scores[u][w]);
         const int entry = at + step_of(w);
-        seen[w] = entry >= seen_from[u] && entry < seen_to[u];
+        seen[w] = entry >= first_seen(seen_to[u]) && entry < seen_to[u];
       }
       sums.scale(u, stretch[u].take(scores[u], seen));
     }
