@@ -17,11 +17,12 @@ describe("device code on the host: products", () => {
     return () => delete process.env["STEPCREDIT_CUDA_PLUGIN"];
   });
 
-  /** Tiles for few rows, small and large ones; a depth of more than one block of terms. */
+  /** Alone a row has a kernel of its own, together rows have small or large tiles; more terms than a block of them. */
   it.each([
     [17, 300, 70],
     [40, 520, 68],
     [140, 260, 520],
+    [17, 2500, 20],
   ])("linear gives a row the bits that it has alone: [%i, %i] × %i", (rows, I, O) => {
     const draw = randomArrays(rows);
     const [x, weight, bias] = [draw.normals(rows * I), draw.normals(O * I), draw.normals(O)];
