@@ -119,7 +119,7 @@ __device__ LogitRow<float> slab_row(const HeadRows& rows, const float* y, const 
 // Adds the slab to the sums of a row, which are the threads' own until the last slab. Until then logprobs holds the logits of
 // the targets that have gone by.
 template <int kRowThreads, bool with_entropy>
-__global__ void __launch_bounds__(kRowThreads)
+__global__ void __launch_bounds__(kRowThreads, 1024 / kRowThreads)
     add_slab(LinearLogprobsArgs args, const int32_t* list, Slab slab, const float* y, RowSums<float>* carried) {
   const int64_t t = list[blockIdx.x];
   const LogitRow<float> row = slab_row(args.head, y, slab, t);
@@ -199,7 +199,8 @@ __device__ RowGradient row_gradient_of(const LinearLogprobsBackwardArgs& args, c
 }
 
 // Logits of a slab to gradients of them, in place. kept_y: one number per target.
-__global__ void __launch_bounds__(kThreads)
+template <int kRowThreads>
+__global__ void __launch_bounds__(kRowThreads)
     slab_gradient(LinearLogprobsBackwardArgs args, const int32_t* list, Slab slab, float* y, float* kept_y) {
   const int64_t t = list[blockIdx.x];
   const RowGradient of = row_gradient_of(args, slab_row(args.head, y, slab, t), t);
@@ -207,13 +208,13 @@ __global__ void __launch_bounds__(kThreads)
   float* const out = y + blockIdx.x * slab.width;
   float* const kept = kept_y + args.head.target_offsets[t];
   const auto held = [&](int64_t k) { return !row.ignored(k) && slab.holds(row.targets[k]); };
-  for (int64_t k = threadIdx.x; k < row.count; k += kThreads)
+  for (int64_t k = threadIdx.x; k < row.count; k += kRowThreads)
     if (held(k)) kept[k] = row.y(row.targets[k] - slab.begin);
   __syncthreads();  // the row may be overwritten
 
   const float factor = -of.G();
   const Pieces pieces = pieces_of(out);
-  each_vector<kThreads, kInFlight>(row.logits, row.V, [&](int64_t v, const Wide<float>& vector) {
+  each_vector<kRowThreads, kInFlight>(row.logits, row.V, [&](int64_t v, const Wide<float>& vector) {
     float x[Wide<float>::kCount];
     widen(vector, x);
     SC_UNROLL
@@ -221,7 +222,7 @@ __global__ void __launch_bounds__(kThreads)
     store_vector(out + v, row.V - v, pieces, narrowed(x, out));
   });
   __syncthreads();  // the row has been written
-  for (int64_t k = threadIdx.x; k < row.count; k += kThreads) {
+  for (int64_t k = threadIdx.x; k < row.count; k += kRowThreads) {
     if (!held(k) || kept[k] == -INFINITY || !of.first_of_its_id(k)) continue;
     float* const to = out + (row.targets[k] - slab.begin);
     *to = of.at_target(k, kept[k], *to);
@@ -422,7 +423,11 @@ int32_t linear_logprobs_backward(const LinearLogprobsBackwardArgs* args, ScStrea
   row_blocks(queue, head, work, count, [&](const int32_t* listed, int64_t rows) {
     slabs(head.V, [&](const Slab& slab) {
       multiply(queue, logits_of(head, work.copies, rows, slab, work.y), work.product);
-      launch(slab_gradient, {static_cast<unsigned>(rows), kThreads}, queue.stream, *args, listed, slab, work.y, work.kept_y);
+      with_row_threads(slab.width, [&](auto threads) {
+        constexpr int kRowThreads = decltype(threads)::kCount;
+        launch(slab_gradient<kRowThreads>, {static_cast<unsigned>(rows), kRowThreads}, queue.stream, *args, listed, slab,
+               work.y, work.kept_y);
+      });
       if (args->dbias) add_columns(queue.stream, work.y, rows, slab.width, args->dbias + slab.begin, work.product);
       if (args->dweight) multiply(queue, dweight_of(head, work.y, work.copies, rows, slab, args->dweight), work.product);
       if (args->dhidden) multiply(queue, dhidden_of(head, work.y, rows, slab, work.dcopies), work.product);

@@ -2,10 +2,12 @@
 // the terms first, while the next 8 are on their way in registers; each thread keeps its part of C in registers. After 256
 // terms the sums are added to C in memory, which bounds their error and gives products of all tile sizes the same bits.
 //
-// Tiles of 128 × 128 where there are enough of them to occupy the device, else 64 × 64; 16 × 64 for few rows, as in decoding.
+// Tiles of 128 × 128 where there are enough of them to occupy the device, else 64 × 64, and 16 × 64 for few rows; few rows of
+// a product over columns, as in decoding, have a kernel of their own.
 
 #include <math.h>
 
+#include "block.cuh"
 #include "cublaslt.cuh"
 #include "launch.cuh"
 #include "matmul.cuh"
@@ -219,9 +221,124 @@ __global__ void add_segments(Product p, const float* sums, int64_t segments) {
   *to = p.accumulate ? *to + sum : sum;
 }
 
+// ── few rows, as in decoding
+//
+// Such a product reads every weight once and waits for memory: a block has few columns, and its warps take the blocks of
+// kDepth terms between them, each with tiles of its own. Their sums are added in the order of the terms, so the bits are those
+// of the tiles above.
+
+constexpr int kFewRows = 16;
+constexpr int kFewColumns = 16;
+constexpr int kWarps = kThreads / kWarp;
+constexpr int kWarpStep = 32;
+constexpr int kLaneRows = kFewRows * kFewColumns / kWarp;
+static_assert(kFewRows * kFewColumns == kThreads && kFewRows == kFewColumns, "a thread has an element of C");
+
+// kWarpStep terms of kFewRows rows of an operand on their way from memory to a tile of a warp.
+template <class Element>
+struct WarpStrip {
+  static constexpr int kAcross = kWarpStep / kQuad, kEach = kFewRows * kAcross / kWarp;
+  const Element* data;
+  int64_t stride, first, width;
+  bool wide;
+  Quad staged[kEach];
+
+  __device__ WarpStrip(const Matrix& matrix, int64_t first_row, int64_t rows, bool in_quads)
+      : data(static_cast<const Element*>(matrix.data)), stride(matrix.stride), first(first_row), width(rows), wide(in_quads) {}
+
+  __device__ static int row(int i) { return (static_cast<int>(threadIdx.x) % kWarp + i * kWarp) / kAcross; }
+  __device__ static int term() { return static_cast<int>(threadIdx.x) % kAcross * kQuad; }
+
+  __device__ void fetch(int64_t k, int64_t end) {
+    SC_UNROLL
+    for (int i = 0; i < kEach; ++i) {
+      const int64_t at = first + row(i);
+      staged[i] = load_quad(data + at * stride + k + term(), at < width ? end - k - term() : 0, wide);
+    }
+  }
+
+  template <int kStride>
+  __device__ void put(float (&tile)[kWarpStep][kStride]) const {
+    SC_UNROLL
+    for (int i = 0; i < kEach; ++i) {
+      SC_UNROLL
+      for (int j = 0; j < kQuad; ++j) tile[term() + j][row(i)] = staged[i].of[j];
+    }
+  }
+};
+
+struct WarpTiles {
+  float a[kWarpStep][kFewRows + kQuad];
+  float b[kWarpStep][kFewColumns + 1];
+};
+
+// Adds terms k … k + kWarpStep, as far as there are steps of them before `end`.
+__device__ inline void add_terms(const WarpTiles& tiles, int64_t k, int64_t end, float (&sums)[kLaneRows]) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp, column = lane % kFewColumns, row = lane / kFewColumns * kLaneRows;
+  for (int step = 0; step < kWarpStep && k + step < end; step += kStep) {
+    SC_UNROLL
+    for (int term = step; term < step + kStep; ++term) {
+      const float b = tiles.b[term][column];
+      SC_UNROLL
+      for (int i = 0; i < kLaneRows; i += kQuad) {
+        const Quad a = quads::whole(&tiles.a[term][row + i]);
+        SC_UNROLL
+        for (int q = 0; q < kQuad; ++q) sums[i + q] = fmaf(a.of[q], b, sums[i + q]);
+      }
+    }
+  }
+}
+
+template <class A, class B>
+__global__ void __launch_bounds__(kThreads, 2) multiply_few_rows(TileProduct args) {
+  const Product& p = args.product;
+  __shared__ WarpTiles tiles[kWarps];
+  __shared__ float of_warp[kWarps][kThreads];
+  const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int64_t n0 = static_cast<int64_t>(blockIdx.x) * kFewColumns, chunks = p.K > 0 ? (p.K + kDepth - 1) / kDepth : 1;
+  WarpTiles& mine = tiles[warp];
+  WarpStrip<A> rows(p.A, 0, p.M, args.wide_a);
+  WarpStrip<B> columns(p.B, n0, p.N, args.wide_b);
+
+  const int64_t m = threadIdx.x / kFewColumns, n = n0 + threadIdx.x % kFewColumns;
+  const bool exists = m < p.M && n < p.N;
+  bool add = p.accumulate;
+  float total = exists && add ? p.C[m * p.stride + n] : 0.0f;
+  for (int64_t first = 0; first < chunks; first += kWarps) {
+    const int64_t begin = (first + warp) * kDepth, end = begin + kDepth < p.K ? begin + kDepth : p.K;
+    float sums[kLaneRows] = {};
+    if (begin < end) {
+      rows.fetch(begin, end);
+      columns.fetch(begin, end);
+    }
+    for (int64_t k = begin; k < end; k += kWarpStep) {
+      __syncwarp();  // the tiles have been read
+      rows.put(mine.a);
+      columns.put(mine.b);
+      __syncwarp();
+      if (k + kWarpStep < end) {
+        rows.fetch(k + kWarpStep, end);
+        columns.fetch(k + kWarpStep, end);
+      }
+      add_terms(mine, k, end, sums);
+    }
+    SC_UNROLL
+    for (int i = 0; i < kLaneRows; ++i)
+      of_warp[warp][(lane / kFewColumns * kLaneRows + i) * kFewColumns + lane % kFewColumns] = sums[i];
+    __syncthreads();
+    for (int w = 0; w < kWarps && first + w < chunks; ++w) {
+      total = add ? total + of_warp[w][threadIdx.x] : of_warp[w][threadIdx.x];
+      add = true;
+    }
+    __syncthreads();  // the sums have been read
+  }
+  if (exists) p.C[m * p.stride + n] = p.bias ? total + p.bias[n] : total;
+}
+
+// ── which kernel
+
 constexpr int64_t kLargeTile = 128;
 constexpr int64_t kSmallTile = 64;
-constexpr int64_t kFewRows = 16;
 
 template <class A, bool kTermsOfA, class B, bool kTermsOfB>
 void launch_tiles(Queue& queue, const TileProduct& args, int64_t segments) {
@@ -231,8 +348,12 @@ void launch_tiles(Queue& queue, const TileProduct& args, int64_t segments) {
                 static_cast<unsigned>(segments));
   };
   if (p.M <= kFewRows) {
-    launch(multiply_tiles<kFewRows, kSmallTile, A, kTermsOfA, B, kTermsOfB>, {blocks(kFewRows, kSmallTile), kThreads},
-           queue.stream, args);
+    if constexpr (kTermsOfB) {
+      launch(multiply_few_rows<A, B>, {static_cast<unsigned>(blocks_of(p.N, kFewColumns)), kThreads}, queue.stream, args);
+    } else {
+      launch(multiply_tiles<kFewRows, kSmallTile, A, kTermsOfA, B, kTermsOfB>, {blocks(kFewRows, kSmallTile), kThreads},
+             queue.stream, args);
+    }
   } else if (blocks_of(p.M, kLargeTile) * blocks_of(p.N, kLargeTile) * segments < queue.multiprocessors) {
     launch(multiply_tiles<kSmallTile, kSmallTile, A, kTermsOfA, B, kTermsOfB>, {blocks(kSmallTile, kSmallTile), kThreads},
            queue.stream, args);

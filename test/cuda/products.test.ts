@@ -1,0 +1,84 @@
+import { beforeAll, describe, expect, it } from "vitest";
+import { openOps } from "../../src/ops/native.ts";
+import type { NativeOps } from "../../src/ops/native.ts";
+import { reference } from "../../src/ops/reference.ts";
+import { randomArrays } from "../support/arrays.ts";
+import { headRows } from "../support/cases/linear-logprobs.ts";
+import { bits } from "../support/close.ts";
+import { hostPlugin } from "../support/cuda.ts";
+
+const noEdit = () => undefined;
+
+describe("device code on the host: products", () => {
+  let ops: NativeOps;
+  beforeAll(() => {
+    process.env["STEPCREDIT_CUDA_PLUGIN"] = hostPlugin();
+    ops = openOps("cuda");
+    return () => delete process.env["STEPCREDIT_CUDA_PLUGIN"];
+  });
+
+  /** Alone a row has a kernel of its own, together rows have small or large tiles; more terms than a block of them. */
+  it.each([
+    [17, 300, 70],
+    [40, 520, 68],
+    [140, 260, 520],
+    [17, 2500, 20],
+  ])("linear gives a row the bits that it has alone: [%i, %i] × %i", (rows, I, O) => {
+    const draw = randomArrays(rows);
+    const [x, weight, bias] = [draw.normals(rows * I), draw.normals(O * I), draw.normals(O)];
+    const together = new Float32Array(rows * O);
+    ops.linear({ x, weight, bias, rows, y: together });
+    for (const t of [0, 16, rows - 1]) {
+      const alone = new Float32Array(O);
+      ops.linear({ x: x.slice(t * I, (t + 1) * I), weight, bias, rows: 1, y: alone });
+      expect(bits(together.slice(t * O, (t + 1) * O)), `row ${t}`).toBe(bits(alone));
+    }
+  });
+
+  it.each([
+    headRows("three slabs", [5, 9000], { bias: noEdit, temperature: 0.7 }),
+    headRows("more rows than a block", [2, 5], {
+      counts: Array.from({ length: 2600 }, (_, t) => (t % 7 === 6 ? 0 : 1)),
+    }),
+    headRows("a deep product", [600, 70], { bias: noEdit }),
+    headRows("scale and softcap", [5, 5000], { logitScale: 1.3, softcap: 4, temperature: 0.7 }),
+  ])("linearLogprobs has the bits of linear followed by logprobs: $name", (head) => {
+    const T = head.targetOffsets.length - 1;
+    const logits = new Float32Array(T * head.V);
+    ops.linear({ x: head.hidden, weight: head.weight, rows: T, y: logits, ...(head.bias && { bias: head.bias }) });
+    const { hidden: _hidden, weight: _weight, bias: _bias, ...rows } = head;
+    const apart = ops.logprobs({ ...rows, logits, entropy: true });
+    const fused = ops.linearLogprobs({ ...head, entropy: true });
+    for (const output of ["lse", "logprobs", "entropy"] as const) {
+      expect(bits(fused[output] as Float32Array), output).toBe(bits(apart[output] as Float32Array));
+    }
+  });
+
+  it("linearLogprobsBackward reads nothing of a row whose gradients are 0", () => {
+    const head = headRows("quiet", [4, 50], { counts: [1, 1, 2, 1] });
+    const saved = ops.linearLogprobs(head);
+    const dlogprobs = Float32Array.of(1, 0, -2, 3, 0.5);
+    const gradients = (hidden: Float32Array) => {
+      const out = {
+        dhidden: new Float32Array(hidden.length).fill(NaN),
+        dweight: new Float32Array(head.weight.length),
+        dbias: new Float32Array(head.V),
+      };
+      ops.linearLogprobsBackward({ ...head, ...saved, hidden, dlogprobs, ...out });
+      expect(out.dhidden.subarray(4, 8).every((d) => d === 0)).toBe(true);
+      return [bits(out.dhidden), bits(out.dweight), bits(out.dbias)];
+    };
+    expect(gradients(head.hidden.slice().fill(NaN, 4, 8))).toEqual(gradients(head.hidden));
+  });
+
+  it("embedBackward adds rows of equal ids in order, beyond a sorted tile", () => {
+    const [T, V, hidden] = [2500, 40, 3];
+    const draw = randomArrays(T);
+    const [ids, dout, table] = [draw.integers(T, V), draw.normals(T * hidden), draw.normals(V * hidden)];
+    const dtable = table.slice();
+    ops.embedBackward({ ids, hidden, dout, dtable });
+    const inOrder = table.slice();
+    reference(Math.fround).embedBackward({ ids, hidden, dout, dtable: inOrder });
+    expect(bits(dtable)).toBe(bits(inOrder));
+  });
+});
