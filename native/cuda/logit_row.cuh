@@ -18,7 +18,6 @@ struct LogitChain {
   float inside;
   float slope;  // dz/dlogit = slope · (1 − (y / softcap)²)
 
-  __device__ float scale2() const { return scale * kLog2E; }
   __device__ float cap(float logit) const { return softcap * tanhf(inside * logit); }
 
   // 1 − (y / softcap)², of y / softcap
@@ -78,13 +77,12 @@ template <int kThreads, bool with_moments, class Element>
 __device__ inline RowSums<double> sums_of(const LogitRow<Element>& row, bool support) {
   constexpr int kCount = Wide<Element>::kCount;
   const LogitChain& chain = row.chain;
-  const float scale2 = chain.scale2();
   RowSums<float> sums = no_sums<float>();
   if (chain.softcap == 0.0f && !(support && row.keep)) {
     each_vector<kThreads, 4>(row.logits, row.V, [&](int64_t, const Wide<Element>& vector) {
       float x[kCount];
       widen(vector, x);
-      add_elements<with_moments>(&sums, x, scale2);
+      add_elements<with_moments>(&sums, x, chain.scale);
     });
   } else {
     each_vector<kThreads, 1>(row.logits, row.V, [&](int64_t v, const Wide<Element>& vector) {
@@ -96,10 +94,10 @@ __device__ inline RowSums<double> sums_of(const LogitRow<Element>& row, bool sup
         if (chain.softcap > 0.0f) x[i] = chain.cap(x[i]);
         if (!(kept >> i & 1) || v + i >= row.V) x[i] = -INFINITY;
       }
-      add_elements<with_moments>(&sums, x, scale2);
+      add_elements<with_moments>(&sums, x, chain.scale);
     });
   }
-  return sum_threads<kThreads, with_moments>(sums, scale2);
+  return sum_threads<kThreads, with_moments>(sums, chain.scale);
 }
 
 // Of the support, and of the whole vocabulary where moments were asked for or the two are the same.

@@ -11,7 +11,7 @@ namespace gpu {
 namespace {
 
 template <class Element, int kThreads, bool with_moments>
-__global__ void __launch_bounds__(kThreads) logprobs_row(LogprobsArgs args) {
+__global__ void __launch_bounds__(kThreads, kRowThreads / kThreads) logprobs_row(LogprobsArgs args) {
   const int64_t t = blockIdx.x;
   const LogitRow<Element> row = logit_row<Element>(args.rows, t);
   float* const logprobs = args.logprobs + args.rows.target_offsets[t];
@@ -28,7 +28,8 @@ __global__ void __launch_bounds__(kThreads) logprobs_row(LogprobsArgs args) {
 }
 
 template <class Element, int kThreads>
-__global__ void __launch_bounds__(kThreads) gradient_row(LogprobsBackwardArgs args, float sign, float* kept_y) {
+__global__ void __launch_bounds__(kThreads, kRowThreads / kThreads)
+    gradient_row(LogprobsBackwardArgs args, float sign, float* kept_y) {
   const int64_t t = blockIdx.x, first = args.rows.target_offsets[t];
   const LogitRow<Element> row = logit_row<Element>(args.rows, t);
   Element* const out = static_cast<Element*>(args.dlogits) + t * row.V;

@@ -1,9 +1,9 @@
-#include "memory.cuh"
-
 #include <map>
 #include <mutex>
 #include <unordered_map>
 #include <vector>
+
+#include "memory.cuh"
 
 namespace gpu {
 

@@ -28,7 +28,7 @@ struct UpdateRows {
 };
 
 template <class Element, int kThreads>
-__global__ void __launch_bounds__(kThreads) update_row(UpdateRows args) {
+__global__ void __launch_bounds__(kThreads, kRowThreads / kThreads) update_row(UpdateRows args) {
   const int64_t t = blockIdx.x, first = args.rows.target_offsets[t];
   const LogitRow<Element> row = logit_row<Element>(args.rows, t);
   Element* const out = static_cast<Element*>(args.dlogits) + t * row.V;

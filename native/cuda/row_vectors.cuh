@@ -18,6 +18,9 @@ struct Threads {
   static constexpr int kCount = kOf;
 };
 
+// Threads that a multiprocessor has to have room for: 64 registers each.
+constexpr int kRowThreads = 1024;
+
 // body(Threads<…>{}) with the threads of a block that has one row of V elements: by V alone, since the bits of a row's sums
 // depend on it.
 template <class Body>
