@@ -79,13 +79,13 @@ __device__ inline RowSums<double> sums_of(const LogitRow<Element>& row, bool sup
   const LogitChain& chain = row.chain;
   RowSums<float> sums = no_sums<float>();
   if (chain.softcap == 0.0f && !(support && row.keep)) {
-    each_vector<kThreads, 4>(row.logits, row.V, [&](int64_t, const Wide<Element>& vector) {
+    each_vector<kThreads, 4, Walk::kFromStart>(row.logits, row.V, [&](int64_t, const Wide<Element>& vector) {
       float x[kCount];
       widen(vector, x);
       add_elements<with_moments>(&sums, x, chain.scale);
     });
   } else {
-    each_vector<kThreads, 1>(row.logits, row.V, [&](int64_t v, const Wide<Element>& vector) {
+    each_vector<kThreads, 1, Walk::kFromStart>(row.logits, row.V, [&](int64_t v, const Wide<Element>& vector) {
       float x[kCount];
       widen(vector, x);
       const unsigned kept = support ? kept_bits(row, v) : ~0u;

@@ -84,13 +84,18 @@ __device__ inline Wide<Element> load_vector(const Element* from, int64_t count, 
   return load_pieces<Element>(from);
 }
 
+// From which end a row is walked: what was read last is the likeliest to be in cache still.
+enum class Walk { kFromStart, kFromEnd };
+
 // body(v, vector) for the vectors of this thread, of which v is the first element; what lies beyond the row is −∞. kInFlight
 // vectors are asked for before the first of them is used.
-template <int kThreads, int kInFlight, class Element, class Body>
+template <int kThreads, int kInFlight, Walk walk, class Element, class Body>
 __device__ inline void each_vector(const Element* row, int64_t count, const Body& body) {
-  constexpr int kCount = Wide<Element>::kCount, kStep = kThreads * kCount;
+  constexpr int kCount = Wide<Element>::kCount, kStep = kThreads * kCount, kRound = kInFlight * kStep;
   const Pieces pieces = pieces_of(row);
-  for (int64_t v = static_cast<int64_t>(threadIdx.x) * kCount; v < count; v += kInFlight * kStep) {
+  const int64_t rounds = (count + kRound - 1) / kRound;
+  for (int64_t round = 0; round < rounds; ++round) {
+    const int64_t v = (walk == Walk::kFromEnd ? rounds - 1 - round : round) * kRound + threadIdx.x * kCount;
     Wide<Element> loaded[kInFlight];
     SC_UNROLL
     for (int u = 0; u < kInFlight; ++u)
@@ -101,6 +106,18 @@ __device__ inline void each_vector(const Element* row, int64_t count, const Body
   }
 }
 
+// Written to leave the cache first: nobody reads a row of results from there.
+template <class Element>
+__device__ inline void store_passing(Element* to, const Wide<Element>& wide) {
+#if defined(__CUDA_ARCH__)
+  uint4 bits;
+  memcpy(&bits, &wide, sizeof bits);
+  __stcs(reinterpret_cast<uint4*>(to), bits);
+#else
+  store_wide(to, wide);
+#endif
+}
+
 // Writes a vector of a row that has `count` elements from `to` on.
 template <class Element>
 __device__ inline void store_vector(Element* to, int64_t count, Pieces pieces, const Wide<Element>& wide) {
@@ -109,7 +126,7 @@ __device__ inline void store_vector(Element* to, int64_t count, Pieces pieces, c
     for (int i = 0; i < Wide<Element>::kCount; ++i)
       if (i < count) to[i] = wide.of[i];
   } else if (pieces == Pieces::kVectors) {
-    store_wide(to, wide);
+    store_passing(to, wide);
   } else if (pieces == Pieces::kWords) {
     store_pieces<unsigned>(to, wide);
   } else {
