@@ -132,7 +132,7 @@ __global__ void __launch_bounds__(kRowThreads, 1024 / kRowThreads)
       if (!row.ignored(k) && slab.holds(row.targets[k])) logprobs[k] = row.y(row.targets[k] - slab.begin);
     return;
   }
-  const RowSums<double> all = sum_threads<kRowThreads, with_entropy>(sums, row.chain.scale2());
+  const RowSums<double> all = sum_threads<kRowThreads, with_entropy>(sums, row.chain.scale);
   for (int64_t k = threadIdx.x; k < row.count; k += kRowThreads) {
     if (row.ignored(k)) continue;
     const float logit = slab.holds(row.targets[k]) ? row.y(row.targets[k] - slab.begin) : logprobs[k];
@@ -159,7 +159,7 @@ struct RowGradient {
   // Of an entry that is no target, from its y; `factor`: −G.
   __device__ float at(float y, float factor) const {
     const float logp = fmaf(y, row.chain.scale, -lse);
-    const float p = exp2_fast(logp * kLog2E);
+    const float p = exp_of(logp);
     float d = factor * p;
     if (dentropy != 0.0f && p != 0.0f) d = fmaf(-dentropy * p, logp + entropy, d);  // a NaN stays
     return d * bent(y);
@@ -214,7 +214,7 @@ __global__ void __launch_bounds__(kRowThreads)
 
   const float factor = -of.G();
   const Pieces pieces = pieces_of(out);
-  each_vector<kRowThreads, kInFlight>(row.logits, row.V, [&](int64_t v, const Wide<float>& vector) {
+  each_vector<kRowThreads, kInFlight, Walk::kFromStart>(row.logits, row.V, [&](int64_t v, const Wide<float>& vector) {
     float x[Wide<float>::kCount];
     widen(vector, x);
     SC_UNROLL

@@ -114,12 +114,12 @@ __device__ inline float write_plain(const LogitRow<Element>& row, const Normalis
   constexpr int kCount = Wide<Element>::kCount;
   const Pieces pieces = pieces_of(out);
   float others = 0.0f;
-  each_vector<kThreads, 4>(row.logits, row.V, [&](int64_t v, const Wide<Element>& vector) {
+  each_vector<kThreads, 4, Walk::kFromEnd>(row.logits, row.V, [&](int64_t v, const Wide<Element>& vector) {
     float x[kCount];
     widen(vector, x);
     SC_UNROLL
     for (int i = 0; i < kCount; ++i) {
-      const float q = exp2_fast(fmaf(x[i] - of.base, row.chain.scale, -of.log_total) * kLog2E);
+      const float q = exp_of(fmaf(x[i] - of.base, row.chain.scale, -of.log_total));
       if (with_others && q < 0.7f) others += q;
       x[i] = factor * q;
     }
@@ -137,7 +137,7 @@ __device__ inline float write_general(const LogitRow<Element>& row, const RowUps
   const bool with_entropy = up.dentropy != 0.0f && !up.full.empty(), capped = chain.softcap > 0.0f;
   const Pieces pieces = pieces_of(out);
   float others = 0.0f;
-  each_vector<kThreads, 1>(row.logits, row.V, [&](int64_t v, const Wide<Element>& vector) {
+  each_vector<kThreads, 1, Walk::kFromEnd>(row.logits, row.V, [&](int64_t v, const Wide<Element>& vector) {
     float x[kCount];
     widen(vector, x);
     const unsigned kept = kept_bits(row, v);
@@ -146,12 +146,12 @@ __device__ inline float write_general(const LogitRow<Element>& row, const RowUps
       const float t = capped ? tanhf(chain.inside * x[i]) : 0.0f;
       const float y = v + i >= row.V ? -INFINITY : capped ? chain.softcap * t : x[i];
       const float z = fmaf(y - support.base, chain.scale, -support.log_total);
-      const float q = kept >> i & 1 ? exp2_fast(z * kLog2E) : 0.0f;
+      const float q = kept >> i & 1 ? exp_of(z) : 0.0f;
       if (q < 0.7f) others += q;
       float g = factor * q;
       if (with_entropy) {
         const float logp = row.keep ? fmaf(y - up.full.base, chain.scale, -up.full.log_total) : z;
-        const float p = row.keep ? exp2_fast(logp * kLog2E) : q;
+        const float p = row.keep ? exp_of(logp) : q;
         if (p != 0.0f) g = fmaf(-up.dentropy * p, logp + up.entropy, g);  // a NaN stays
       }
       x[i] = g * chain.slope * (capped ? LogitChain::bend(t) : 1.0f);

@@ -18,7 +18,6 @@ struct LogitChain {
   float inside;
   float slope;  // dz/dlogit = slope · (1 − (y / softcap)²)
 
-  __device__ float scale2() const { return scale * kLog2E; }
   __device__ float cap(float logit) const { return softcap * tanhf(inside * logit); }
 
   // 1 − (y / softcap)², of y / softcap
@@ -79,15 +78,14 @@ template <int kThreads, bool with_moments, class Element>
 __device__ inline RowSums<float> extended(RowSums<float> sums, const LogitRow<Element>& row, bool support) {
   constexpr int kCount = Wide<Element>::kCount;
   const LogitChain& chain = row.chain;
-  const float scale2 = chain.scale2();
   if (chain.softcap == 0.0f && !(support && row.keep)) {
-    each_vector<kThreads, 4>(row.logits, row.V, [&](int64_t, const Wide<Element>& vector) {
+    each_vector<kThreads, 4, Walk::kFromStart>(row.logits, row.V, [&](int64_t, const Wide<Element>& vector) {
       float x[kCount];
       widen(vector, x);
-      add_elements<with_moments>(&sums, x, scale2);
+      add_elements<with_moments>(&sums, x, chain.scale);
     });
   } else {
-    each_vector<kThreads, 1>(row.logits, row.V, [&](int64_t v, const Wide<Element>& vector) {
+    each_vector<kThreads, 1, Walk::kFromStart>(row.logits, row.V, [&](int64_t v, const Wide<Element>& vector) {
       float x[kCount];
       widen(vector, x);
       const unsigned kept = support ? kept_bits(row, v) : ~0u;
@@ -96,7 +94,7 @@ __device__ inline RowSums<float> extended(RowSums<float> sums, const LogitRow<El
         if (chain.softcap > 0.0f) x[i] = chain.cap(x[i]);
         if (!(kept >> i & 1) || v + i >= row.V) x[i] = -INFINITY;
       }
-      add_elements<with_moments>(&sums, x, scale2);
+      add_elements<with_moments>(&sums, x, chain.scale);
     });
   }
   return sums;
@@ -105,7 +103,7 @@ __device__ inline RowSums<float> extended(RowSums<float> sums, const LogitRow<El
 template <int kThreads, bool with_moments, class Element>
 __device__ inline RowSums<double> sums_of(const LogitRow<Element>& row, bool support) {
   const RowSums<float> mine = extended<kThreads, with_moments>(no_sums<float>(), row, support);
-  return sum_threads<kThreads, with_moments>(mine, row.chain.scale2());
+  return sum_threads<kThreads, with_moments>(mine, row.chain.scale);
 }
 
 // Of the support, and of the whole vocabulary where moments were asked for or the two are the same.

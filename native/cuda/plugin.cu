@@ -132,9 +132,10 @@ int32_t wait(ScStream stream, ScError* error) {
 }  // namespace gpu
 
 extern "C" __attribute__((visibility("default"))) const ScPlugin* stepcredit_plugin() {
-  static const ScPlugin plugin = {
-      kScAbiVersion,   sizeof(ScPlugin), gpu::kBuild,          &gpu::backend(),     gpu::count_devices, gpu::describe_device,
-      gpu::open_queue, gpu::close_queue, gpu::allocate_memory, gpu::release_memory, gpu::upload,        gpu::download,
-      gpu::clear,      gpu::copy,        gpu::wait};
+  static const ScPlugin plugin = {kScAbiVersion,       sizeof(ScPlugin),   gpu::kBuild,
+                                  &gpu::backend(),     gpu::count_devices, gpu::describe_device,
+                                  gpu::open_queue,     gpu::close_queue,   gpu::allocate_memory,
+                                  gpu::release_memory, gpu::upload,        gpu::download,
+                                  gpu::clear,          gpu::copy,          gpu::wait};
   return &plugin;
 }

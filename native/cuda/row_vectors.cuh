@@ -1,6 +1,8 @@
-// A row of elements, a vector of 16 bytes at a time. Vector i holds the elements i · kCount … of the row wherever the row lies
-// in memory, and belongs to thread i % kThreads: so the order of a sum over a row depends on its length alone. A row that does
-// not begin at 16 bytes is read and written in smaller pieces.
+// A row of elements, a vector of 16 bytes at a time. Vector i holds the
+// elements i · kCount … of the row wherever the row lies in memory, and belongs
+// to thread i % kThreads: so the order of a sum over a row depends on its
+// length alone. A row that does not begin at 16 bytes is read and written in
+// smaller pieces.
 
 #ifndef STEPCREDIT_CUDA_ROW_VECTORS_CUH
 #define STEPCREDIT_CUDA_ROW_VECTORS_CUH
@@ -18,10 +20,10 @@ struct Threads {
   static constexpr int kCount = kOf;
 };
 
-// body(Threads<…>{}) with the threads of a block that has one row of V elements: by V alone, since the bits of a row's sums
-// depend on it.
+// body(Threads<…>{}) with the threads of a block that has one row of V
+// elements: by V alone, since the bits of a row's sums depend on it.
 template <class Body>
-inline void with_row_threads(int64_t V, const Body& body) {
+inline void with_row_threads(int64_t V, const Body &body) {
   if (V <= 1024) {
     body(Threads<32>{});
   } else if (V <= 65536) {
@@ -32,14 +34,14 @@ inline void with_row_threads(int64_t V, const Body& body) {
 }
 
 template <class Piece>
-__device__ inline bool lies_at(const void* memory) {
+__device__ inline bool lies_at(const void *memory) {
   return reinterpret_cast<uintptr_t>(memory) % sizeof(Piece) == 0;
 }
 
 template <class Piece, class Element>
-__device__ inline Wide<Element> load_pieces(const Element* from) {
+__device__ inline Wide<Element> load_pieces(const Element *from) {
   Piece pieces[sizeof(Wide<Element>) / sizeof(Piece)];
-  const Piece* const at = reinterpret_cast<const Piece*>(from);
+  const Piece *const at = reinterpret_cast<const Piece *>(from);
   for (size_t i = 0; i < sizeof pieces / sizeof(Piece); ++i) pieces[i] = at[i];
   Wide<Element> wide;
   memcpy(&wide, pieces, sizeof wide);
@@ -47,16 +49,16 @@ __device__ inline Wide<Element> load_pieces(const Element* from) {
 }
 
 template <class Piece, class Element>
-__device__ inline void store_pieces(Element* to, const Wide<Element>& wide) {
+__device__ inline void store_pieces(Element *to, const Wide<Element> &wide) {
   Piece pieces[sizeof(Wide<Element>) / sizeof(Piece)];
   memcpy(pieces, &wide, sizeof wide);
-  Piece* const at = reinterpret_cast<Piece*>(to);
+  Piece *const at = reinterpret_cast<Piece *>(to);
   for (size_t i = 0; i < sizeof pieces / sizeof(Piece); ++i) at[i] = pieces[i];
 }
 
 // The first `count` elements, the others −∞.
 template <class Element>
-__device__ inline Wide<Element> load_first(const Element* from, int64_t count) {
+__device__ inline Wide<Element> load_first(const Element *from, int64_t count) {
   Wide<Element> wide;
   SC_UNROLL
   for (int i = 0; i < Wide<Element>::kCount; ++i) {
@@ -69,25 +71,32 @@ __device__ inline Wide<Element> load_first(const Element* from, int64_t count) {
 // How a row may be read and written, by where it begins.
 enum class Pieces { kElements, kWords, kVectors };
 
-__device__ inline Pieces pieces_of(const void* row) {
+__device__ inline Pieces pieces_of(const void *row) {
   return lies_at<uint4>(row) ? Pieces::kVectors : lies_at<unsigned>(row) ? Pieces::kWords : Pieces::kElements;
 }
 
 template <class Element>
-__device__ inline Wide<Element> load_vector(const Element* from, int64_t count, Pieces pieces) {
+__device__ inline Wide<Element> load_vector(const Element *from, int64_t count, Pieces pieces) {
   if (count < Wide<Element>::kCount) return load_first(from, count);
   if (pieces == Pieces::kVectors) return load_wide(from);
   if (pieces == Pieces::kWords) return load_pieces<unsigned>(from);
   return load_pieces<Element>(from);
 }
 
-// body(v, vector) for the vectors of this thread, of which v is the first element; what lies beyond the row is −∞. kInFlight
-// vectors are asked for before the first of them is used.
-template <int kThreads, int kInFlight, class Element, class Body>
-__device__ inline void each_vector(const Element* row, int64_t count, const Body& body) {
-  constexpr int kCount = Wide<Element>::kCount, kStep = kThreads * kCount;
+// From which end a row is walked: what was read last is the likeliest to be in
+// cache still.
+enum class Walk { kFromStart, kFromEnd };
+
+// body(v, vector) for the vectors of this thread, of which v is the first
+// element; what lies beyond the row is −∞. kInFlight vectors are asked for
+// before the first of them is used.
+template <int kThreads, int kInFlight, Walk walk, class Element, class Body>
+__device__ inline void each_vector(const Element *row, int64_t count, const Body &body) {
+  constexpr int kCount = Wide<Element>::kCount, kStep = kThreads * kCount, kRound = kInFlight * kStep;
   const Pieces pieces = pieces_of(row);
-  for (int64_t v = static_cast<int64_t>(threadIdx.x) * kCount; v < count; v += kInFlight * kStep) {
+  const int64_t rounds = (count + kRound - 1) / kRound;
+  for (int64_t round = 0; round < rounds; ++round) {
+    const int64_t v = (walk == Walk::kFromEnd ? rounds - 1 - round : round) * kRound + threadIdx.x * kCount;
     Wide<Element> loaded[kInFlight];
     SC_UNROLL
     for (int u = 0; u < kInFlight; ++u)
@@ -98,15 +107,27 @@ __device__ inline void each_vector(const Element* row, int64_t count, const Body
   }
 }
 
+// Written to leave the cache first: nobody reads a row of results from there.
+template <class Element>
+__device__ inline void store_passing(Element *to, const Wide<Element> &wide) {
+#if defined(__CUDA_ARCH__)
+  uint4 bits;
+  memcpy(&bits, &wide, sizeof bits);
+  __stcs(reinterpret_cast<uint4 *>(to), bits);
+#else
+  store_wide(to, wide);
+#endif
+}
+
 // Writes a vector of a row that has `count` elements from `to` on.
 template <class Element>
-__device__ inline void store_vector(Element* to, int64_t count, Pieces pieces, const Wide<Element>& wide) {
+__device__ inline void store_vector(Element *to, int64_t count, Pieces pieces, const Wide<Element> &wide) {
   if (count < Wide<Element>::kCount) {
     SC_UNROLL
     for (int i = 0; i < Wide<Element>::kCount; ++i)
       if (i < count) to[i] = wide.of[i];
   } else if (pieces == Pieces::kVectors) {
-    store_wide(to, wide);
+    store_passing(to, wide);
   } else if (pieces == Pieces::kWords) {
     store_pieces<unsigned>(to, wide);
   } else {
@@ -115,13 +136,13 @@ __device__ inline void store_vector(Element* to, int64_t count, Pieces pieces, c
 }
 
 template <class Element, int kCount>
-__device__ inline void widen(const Wide<Element>& wide, float (&x)[kCount]) {
+__device__ inline void widen(const Wide<Element> &wide, float (&x)[kCount]) {
   SC_UNROLL
   for (int i = 0; i < kCount; ++i) x[i] = to_float(wide.of[i]);
 }
 
 template <class Element, int kCount>
-__device__ inline Wide<Element> narrowed(const float (&x)[kCount], const Element*) {
+__device__ inline Wide<Element> narrowed(const float (&x)[kCount], const Element *) {
   Wide<Element> wide;
   SC_UNROLL
   for (int i = 0; i < kCount; ++i) from_float(x[i], wide.of + i);
@@ -130,7 +151,7 @@ __device__ inline Wide<Element> narrowed(const float (&x)[kCount], const Element
 
 // Two at a time, by one instruction.
 template <int kCount>
-__device__ inline Wide<Bf16> narrowed(const float (&x)[kCount], const Bf16*) {
+__device__ inline Wide<Bf16> narrowed(const float (&x)[kCount], const Bf16 *) {
   Wide<Bf16> wide;
 #if defined(__CUDA_ARCH__)
   SC_UNROLL
@@ -147,7 +168,7 @@ __device__ inline Wide<Bf16> narrowed(const float (&x)[kCount], const Bf16*) {
 
 // Zeros in all of a row.
 template <int kThreads, class Element>
-__device__ inline void clear_row(Element* row, int64_t count) {
+__device__ inline void clear_row(Element *row, int64_t count) {
   constexpr int kCount = Wide<Element>::kCount;
   const float zeros[kCount] = {};
   const Pieces pieces = pieces_of(row);
