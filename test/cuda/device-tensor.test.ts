@@ -3,7 +3,6 @@ import { openOps } from "../../src/ops/native.ts";
 import type { DeviceOps } from "../../src/ops/device-ops.ts";
 import { hostPlugin } from "../support/cuda.ts";
 
-const variables = ["STEPCREDIT_CUDA_PLUGIN", "STEPCREDIT_SIMT_DEVICES"];
 let ops: DeviceOps;
 let second: DeviceOps;
 
@@ -14,7 +13,8 @@ beforeAll(() => {
   second = openOps("cuda", { index: 1 });
 });
 afterAll(() => {
-  for (const variable of variables) delete process.env[variable];
+  delete process.env["STEPCREDIT_CUDA_PLUGIN"];
+  delete process.env["STEPCREDIT_SIMT_DEVICES"];
 });
 afterEach(() => {
   delete process.env["STEPCREDIT_SIMT_MEMORY"];
