@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { describeDiagnosis } from "../../src/cli/doctor.ts";
 import { diagnose } from "../../src/cli/diagnosis.ts";
 import { cudaReport, openOps, type CudaReport } from "../../src/ops/index.ts";
-import { hostPlugin } from "../support/cuda.ts";
+import { hostPlugin, runsOnHost } from "../support/cuda.ts";
 import { repository } from "../support/imports.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "stepcredit-"));
@@ -58,7 +58,7 @@ function report(path: string): CudaReport {
 
 const buildAgain = /STEPCREDIT_CUDA=on npm rebuild stepcredit/;
 
-describe("the CUDA plug-in", () => {
+describe.skipIf(!runsOnHost)("the CUDA plug-in", () => {
   let host: string;
   beforeAll(() => {
     host = hostPlugin();
