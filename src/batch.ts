@@ -22,6 +22,8 @@ export interface Batch {
   readonly stepOf: Int32Array;
   /** `[S, 2]` Σ positive, Σ negative */
   readonly stepCredits: Float32Array;
+  /** `[S]` the solutions whose credits a row is the sum of */
+  readonly contributions: Float32Array;
   /** `[N]` the loss normaliser, one number per target; 0: absent */
   readonly weights: Float32Array;
 }
@@ -72,6 +74,7 @@ export function pack(trees: readonly Tree[], supervisions?: readonly Supervision
   const counts = (row: number): boolean => normaliser !== "creditedTokens" || (row >= 0 && contributions[row] > 0);
   return writer.finish(
     stepCredits,
+    contributions,
     writer.stepOf.map((row) => (counts(row) ? 1 / divisor : 0)),
   );
 }
@@ -203,7 +206,7 @@ class Writer {
     this.stepOf.push(row);
   }
 
-  finish(stepCredits: readonly number[], weights: readonly number[]): Batch {
+  finish(stepCredits: readonly number[], contributions: readonly number[], weights: readonly number[]): Batch {
     return {
       tokens: Int32Array.from(this.tokens),
       depth: Int32Array.from(this.depth),
@@ -212,6 +215,7 @@ class Writer {
       targets: Int32Array.from(this.targets),
       stepOf: Int32Array.from(this.stepOf),
       stepCredits: Float32Array.from(stepCredits),
+      contributions: Float32Array.from(contributions),
       weights: Float32Array.from(weights),
     };
   }
@@ -225,7 +229,8 @@ export interface SequenceOptions {
 }
 
 /**
- * Sequences laid flat for supervised learning, without sharing and without credit: `stepOf` is −1, `stepCredits` empty.
+ * Sequences laid flat for supervised learning, without sharing and without credit: `stepOf` is −1, `stepCredits` and
+ * `contributions` are empty.
  *
  * @throws RangeError for no sequences, an empty one, or a `from` outside 1 … length
  */
@@ -253,6 +258,7 @@ export function packSequences(sequences: readonly (readonly number[])[], options
   });
   const each = weight ?? 1 / writer.targets.length;
   return writer.finish(
+    [],
     [],
     writer.targets.map(() => each),
   );

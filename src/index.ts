@@ -8,7 +8,16 @@ export * from "./normaliser.ts";
 export * from "./advantages/index.ts";
 export * from "./corrections.ts";
 export * from "./surrogate-masks.ts";
-export type { ForwardPass, Parameter, Policy, PolicySampler, SamplingOptions } from "./policy.ts";
+export type {
+  ForwardPass,
+  Parameter,
+  Policy,
+  PolicySampler,
+  Reference,
+  ReferenceWeights,
+  SamplingOptions,
+  TargetBatch,
+} from "./policy.ts";
 export { TablePolicy } from "./policies/table.ts";
 export type { TableOptions } from "./policies/table.ts";
 export { TransformerPolicy } from "./policies/transformer.ts";
@@ -17,7 +26,6 @@ export type {
   Generation,
   LoadOptions,
   SaveOptions,
-  TargetBatch,
   TransformerConfig,
   TransformerOptions,
   TransformerStart,
@@ -25,8 +33,10 @@ export type {
 export type { RopeScaling } from "./policies/rope.ts";
 export { AdamW } from "./optimizer.ts";
 export type { AdamWOptions, AdamWState, Optimizer } from "./optimizer.ts";
-export { measureLogprobs, update } from "./update.ts";
-export type { UpdateConfig, UpdateMetrics } from "./update.ts";
+export { measureLogprobs, referenceOf } from "./reference.ts";
+export type { ReferenceState } from "./reference.ts";
+export { update } from "./update.ts";
+export type { KlPenalty, UpdateConfig, UpdateMetrics } from "./update.ts";
 export { linearPolicyUpdate } from "./linear-policy-update.ts";
 export type { HeadLoss, LinearPolicyUpdateArguments, LinearPolicyUpdateResult } from "./linear-policy-update.ts";
 export { supervisedStep } from "./supervised.ts";

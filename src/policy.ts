@@ -2,7 +2,7 @@
 
 import type { Batch } from "./batch.ts";
 import type { Optimizer } from "./optimizer.ts";
-import type { Floats, Ops } from "./ops/ops.ts";
+import type { Dtype, Floats, Ops } from "./ops/ops.ts";
 import type { Sampler } from "./trajectory/index.ts";
 
 /** One named tensor of a policy: views into its flat arrays, valid as long as the policy lives. */
@@ -37,12 +37,30 @@ export interface PolicySampler extends Sampler {
   readonly answered: number;
 }
 
+/** What log-probs and their gradients need of a batch. */
+export type TargetBatch = Pick<Batch, "tokens" | "depth" | "subtreeEnd" | "targetOffsets" | "targets">;
+
 /** A forward pass whose activations are kept until the next one. */
 export interface ForwardPass {
   /** `[T, V]`; the caller may overwrite them with their gradient */
   readonly logits: Floats;
   /** Adds the gradients of the parameters for `dlogits [T, V]`. Once per pass. */
   backward(dlogits: Floats): void;
+}
+
+/** The weights of a reference, one after the other: numbers, or the bits of a half type. */
+export type ReferenceWeights = Floats | { readonly dtype: Exclude<Dtype, "f32">; readonly data: Uint16Array };
+
+/** A policy as it was when this was made: it can be measured, not trained. */
+export interface Reference {
+  /** Log-probs of each batch's targets, `[N]` in nats at temperature 1. Batches that come together may cost less than apart. */
+  logprobs(batches: readonly TargetBatch[]): readonly Floats[];
+  /** memory of its own, bytes; 0 while it shares the policy's weights */
+  readonly bytes: number;
+  /** to be stored; the array that is in use where it has one, not a copy */
+  readonly weights: ReferenceWeights;
+  /** Copies what it shares. Call before writing to the policy's parameters by hand, which no reference notices. */
+  separate(): void;
 }
 
 export interface Policy {
@@ -62,4 +80,9 @@ export interface Policy {
   step(optimizer: Optimizer): number;
   /** A policy of the same kind with the same parameters and nothing shared. */
   clone(): Policy;
+  /**
+   * The policy as it is now, for a KL penalty. Without this method a clone serves, which takes the memory of one.
+   * @param from the weights of an earlier reference, taken over, in place of those of now
+   */
+  reference?(from?: ReferenceWeights): Reference;
 }

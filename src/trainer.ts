@@ -8,6 +8,7 @@ import type { Floats } from "./ops/ops.ts";
 import { AdamW, type AdamWState } from "./optimizer.ts";
 import type { Policy } from "./policy.ts";
 import { deriveSeed, Random } from "./random.ts";
+import { measureLogprobs, RunReference, type ReferenceState } from "./reference.ts";
 import { noReplay, Replay, type ReplayConfig, type ReplayMetrics, type ReplayProgress } from "./replay.ts";
 import type { Task } from "./tasks/task.ts";
 import {
@@ -30,7 +31,7 @@ import {
   type Supervision,
   type Tree,
 } from "./trajectory/index.ts";
-import { measureLogprobs, update, type UpdateMetrics } from "./update.ts";
+import { update, type KlPenalty, type UpdateMetrics } from "./update.ts";
 
 export interface TrainConfig extends CreditConfig {
   readonly seed: number;
@@ -79,6 +80,10 @@ export interface TrainConfig extends CreditConfig {
   readonly positionsPerPass?: number;
   readonly epsLow: number;
   readonly epsHigh: number;
+  /** as in `UpdateConfig`, to the policy as it is when training begins; default none: there is no reference */
+  readonly kl?: KlPenalty;
+  /** iterations after which the policy, as it then is, becomes the reference; default 0: never */
+  readonly referenceEvery?: number;
 }
 
 export interface IdentifyMetrics {
@@ -151,6 +156,8 @@ export interface TrainState {
   readonly gate: GateState;
   /** where the configuration has one */
   readonly replay?: ReplayProgress;
+  /** where the configuration has a KL penalty */
+  readonly reference?: ReferenceState;
 }
 
 export interface Iteration {
@@ -159,7 +166,7 @@ export interface Iteration {
   readonly supervisions: readonly Supervision[];
   /** whether what is left of the budget pays for no other iteration */
   readonly last: boolean;
-  /** The state after this iteration, until the next one begins. The optimizer's arrays are its own, not copies. */
+  /** The state after this iteration, until the next one begins. The optimizer's arrays and the reference's are not copies. */
   state(): TrainState;
 }
 
@@ -167,7 +174,8 @@ export interface Iteration {
  * Trains while the budget pays for a quarter of an iteration at its dearest, one iteration per value. The last iterations are
  * smaller, so that the budget is never exceeded.
  *
- * @param from the state of an earlier run with this configuration, whose policy this is: it goes on to the same end
+ * @param from the state of an earlier run with this configuration, whose policy this is: it goes on to the same end. Of a
+ *   reference in it the array is taken over, as those of the optimizer are.
  */
 export async function* train(
   policy: Policy,
@@ -190,6 +198,7 @@ export async function* train(
   const gate = config.repairGate === undefined ? openGate(from?.gate) : measuredGate(config.repairGate, from?.gate);
   const replay =
     config.replay && new Replay({ ...config, ...config.replay }, asks, deriveSeed(config.seed, "replay"), from?.replay);
+  const reference = config.kl && referenceOfRun(policy, config, from);
   const filter = plausibility(policy, config);
   const correction = (): CorrectConfig => ({
     ...shape,
@@ -233,8 +242,9 @@ export async function* train(
     curriculum?.next();
     const { supervisions, tokens: valueTokens } = await creditTrees(trees, sampler, task, config);
     clock.lap("credit");
-    const updated = update(policy, optimizer, trees, supervisions, config, shuffle.next);
+    const updated = update(policy, optimizer, trees, supervisions, config, shuffle.next, reference?.current);
     const replayed = replay?.train(policy, trees) ?? noReplay;
+    reference?.after(iteration);
     clock.lap("update");
     gate.observe(
       repairExperience(
@@ -277,9 +287,17 @@ export async function* train(
       optimizer: optimizer.state,
       gate: gate.state,
       ...(replay && { replay: replay.state }),
+      ...(reference && { reference: reference.state }),
     });
     yield { metrics, trees, supervisions, last: problemsFor(iteration + 1) === 0, state };
   }
+}
+
+function referenceOfRun(policy: Policy, { referenceEvery = 0 }: TrainConfig, from?: TrainState): RunReference {
+  if (from !== undefined && from.reference === undefined) {
+    throw new TypeError("train: expected a state with the reference that kl was measured against, received none");
+  }
+  return new RunReference(policy, referenceEvery, from?.reference);
 }
 
 /** The most that one problem can cost: all of its rollouts fail, and every way to correct them is tried to its end. */

@@ -2,9 +2,13 @@
 
 import { creditedTokens, minibatches, pack, partsOf, type Batch } from "./batch.ts";
 import type { Optimizer } from "./optimizer.ts";
-import type { Floats, Ops, PolicyLossMetrics } from "./ops/ops.ts";
-import type { Policy } from "./policy.ts";
+import type { Floats, LossSettings, Ops, PolicyLossMetrics } from "./ops/ops.ts";
+import type { Policy, Reference } from "./policy.ts";
+import { measureLogprobs } from "./reference.ts";
 import type { Supervision, Tree } from "./trajectory/index.ts";
+
+/** The settings of a penalty on the distance to a reference. */
+export type KlPenalty = NonNullable<LossSettings["kl"]>;
 
 export interface UpdateConfig {
   /** passes over the trees */
@@ -18,19 +22,26 @@ export interface UpdateConfig {
   readonly positionsPerPass?: number;
   readonly epsLow: number;
   readonly epsHigh: number;
+  /**
+   * A penalty on the distance to a reference, of every token with credit, once per solution that gave some, and divided like
+   * the surrogate. Default none.
+   */
+  readonly kl?: KlPenalty;
 }
 
-/** Means over the steps of an update, `clipFraction` and `approxKl` over all of their targets; 0 where nothing had credit. */
+/** Means over the steps of an update, `clipFraction`, `approxKl` and `kl` over all of their targets; 0 where nothing had credit. */
 export interface UpdateMetrics {
   /** steps of the optimizer */
   readonly steps: number;
-  /** packed positions that went through the policy, old log-probs included */
+  /** packed positions that went through the policy, old log-probs included, those of the reference not */
   readonly positions: number;
   readonly loss: number;
   /** share of targets whose clipped branch is the larger loss */
   readonly clipFraction: number;
   /** mean of (ratio − 1) − log ratio: the k3 estimate of KL(old ‖ new) */
   readonly approxKl: number;
+  /** mean of the estimate of KL(policy ‖ reference), before its coefficient; where the configuration has a penalty */
+  readonly kl?: number;
   /** largest |ratio − 1| of the first step, before which the policy has not moved: what sampling and training disagree by */
   readonly firstRatioError: number;
   /** entropy of the policy at the positions with credit, nats, mean over the steps */
@@ -39,19 +50,13 @@ export interface UpdateMetrics {
   readonly gradNorm: number;
 }
 
-/** The log-probs of a batch's targets under the policy as it is, `[N]` in nats. */
-export function measureLogprobs(policy: Policy, batch: Batch): Floats {
-  const { targetOffsets, targets } = batch;
-  const logprobs = policy.ops.allocate(targets.length);
-  policy.ops.logprobs({ logits: policy.forward(batch).logits, targetOffsets, targets, logprobs });
-  return logprobs;
-}
-
 /**
  * Updates the policy on trees with their supervisions. Old log-probs are measured by the policy itself before its first step,
  * for all targets alike, whoever wrote them. Each step's loss is divided by the number of tokens with credit of its batch.
  *
  * @param random uniform in [0, 1); shuffles the trees of every epoch
+ * @param reference measured once, before the first step; needed with `kl`
+ * @throws TypeError for `kl` without a reference
  */
 export function update(
   policy: Policy,
@@ -60,10 +65,15 @@ export function update(
   supervisions: readonly Supervision[],
   config: UpdateConfig,
   random: () => number,
+  reference?: Reference,
 ): UpdateMetrics {
   const { ops } = policy;
+  const { kl } = config;
+  if (kl !== undefined && reference === undefined) {
+    throw new TypeError("update: expected a reference with kl, received none");
+  }
   const total = { steps: 0, positions: 0, loss: 0, entropy: 0, gradNorm: 0, firstRatioError: 0 };
-  const sums = { count: 0, clipped: 0, kl: 0 };
+  const sums = { count: 0, clipped: 0, approxKl: 0, kl: 0 };
   const rows = { count: 0, entropy: 0 };
 
   const positions = config.positionsPerPass || Infinity;
@@ -81,10 +91,15 @@ export function update(
   }
 
   const old = new Map<Tree, Floats>();
-  for (const { trees: packed, batch } of passes()) {
-    const logprobs = measureLogprobs(policy, batch);
-    splitByTree(batch).forEach(({ start, end }, p) => old.set(packed[p], logprobs.slice(start, end)));
+  const referred = new Map<Tree, Floats>();
+  const measured: PackedTrees[] = [];
+  for (const packed of passes()) {
+    keep(old, packed, measureLogprobs(policy, packed.batch));
+    if (kl !== undefined) measured.push(packed);
   }
+  reference
+    ?.logprobs(measured.map(({ batch }) => batch))
+    .forEach((logprobs, i) => keep(referred, measured[i], logprobs));
 
   for (let epoch = 0; epoch < config.epochs; epoch++) {
     for (const { trees: packed, batch, last } of passes()) {
@@ -104,6 +119,7 @@ export function update(
         epsHigh: config.epsHigh,
         entropy: true,
         ratios,
+        ...(kl && { kl, refLogprobs: concatenate(ops, packed, referred), ...perSolution(batch) }),
       });
       pass.backward(pass.logits);
       if (total.steps === 0) {
@@ -126,17 +142,48 @@ export function update(
     positions: total.positions,
     loss: total.loss / perStep,
     clipFraction: sums.clipped / perTarget,
-    approxKl: sums.kl / perTarget,
+    approxKl: sums.approxKl / perTarget,
+    ...(kl && { kl: sums.kl / perTarget }),
     firstRatioError: total.firstRatioError,
     entropy: total.entropy / perStep,
     gradNorm: total.gradNorm / perStep,
   };
 }
 
-function addMetrics(sums: { count: number; clipped: number; kl: number }, metrics: PolicyLossMetrics): void {
+/**
+ * Under these a target's KL counts once per solution that gave it credit, as if the trees were unrolled; the surrogate, whose
+ * credits are sums over these solutions already, counts as before.
+ */
+function perSolution({ contributions, stepOf, weights }: Batch): { weights: Floats; multipliers: Floats } {
+  const solutions = (n: number): number => Math.max(1, contributions[stepOf[n]]);
+  return {
+    weights: weights.map((weight, n) => weight * solutions(n)),
+    multipliers: weights.map((_, n) => 1 / solutions(n)),
+  };
+}
+
+interface Sums {
+  count: number;
+  clipped: number;
+  approxKl: number;
+  kl: number;
+}
+
+function addMetrics(sums: Sums, metrics: PolicyLossMetrics): void {
   sums.count += metrics.count;
   sums.clipped += metrics.clipFraction * metrics.count;
-  sums.kl += metrics.approxKl * metrics.count;
+  sums.approxKl += metrics.approxKl * metrics.count;
+  sums.kl += metrics.kl * metrics.count;
+}
+
+interface PackedTrees {
+  readonly trees: readonly Tree[];
+  readonly batch: Batch;
+}
+
+/** Keeps the log-probs of a batch by the trees that they belong to. */
+function keep(kept: Map<Tree, Floats>, { trees, batch }: PackedTrees, logprobs: Floats): void {
+  splitByTree(batch).forEach(({ start, end }, p) => kept.set(trees[p], logprobs.slice(start, end)));
 }
 
 /** The targets of each tree of a batch: half-open ranges of n. Trees begin at depth 0. */
@@ -148,9 +195,9 @@ function splitByTree(batch: Batch): { start: number; end: number }[] {
   return starts.map((start, p) => ({ start, end: starts[p + 1] ?? batch.targets.length }));
 }
 
-/** The old log-probs of a batch of these trees. */
-function concatenate(ops: Ops, trees: readonly Tree[], old: ReadonlyMap<Tree, Floats>): Floats {
-  const parts = trees.map((tree) => old.get(tree) ?? ops.allocate(0));
+/** The kept log-probs of a batch of these trees. */
+function concatenate(ops: Ops, trees: readonly Tree[], kept: ReadonlyMap<Tree, Floats>): Floats {
+  const parts = trees.map((tree) => kept.get(tree) ?? ops.allocate(0));
   const whole = ops.allocate(parts.reduce((sum, part) => sum + part.length, 0));
   let offset = 0;
   for (const part of parts) {

@@ -120,6 +120,12 @@ const methods: Readonly<Record<string, Partial<TrainConfig>>> = {
     repairGate: { probes: 3 },
     replay: { of: "both", steps: 1, batch: 8, lr: 0.02, capacity: 20 },
   },
+  "the plain outcome near a reference": { rule: "outcome", kl: { coefficient: 0.02, estimator: "k3" } },
+  "the plain outcome near references that follow": {
+    rule: "outcome",
+    kl: { coefficient: 0.05, estimator: "k2" },
+    referenceEvery: 3,
+  },
 };
 
 describe.each(Object.entries(methods))("training by %s", (name, method) => {
@@ -237,6 +243,39 @@ describe("replay", () => {
     const all = await metricsOf(beginner(), settings, mute);
     expect(all.at(-1)?.replay.entries).toBeGreaterThan(0);
     expect(all.every((metrics) => metrics.replay.steps === 0)).toBe(true);
+  });
+});
+
+describe("a KL penalty", () => {
+  const near = (coefficient: number) => ({ kl: { coefficient, estimator: "k3" } }) as const;
+
+  it("is reported, 0 in the first step, and grows as the policy leaves its reference", async () => {
+    const all = await metricsOf(beginner(), { ...near(0.001), epochs: 1, rowsPerBatch: 1000 });
+    const distances = all.map(({ update }) => update.kl);
+    expect(distances[0]).toBe(0);
+    expect(mean(distances.slice(-3).map(Number))).toBeGreaterThan(0.1);
+    const without = await metricsOf(beginner(), { budgetTokens: 1000 });
+    for (const { update } of without) expect(update).not.toHaveProperty("kl");
+  });
+
+  it("of a large coefficient keeps the policy nearer to where it began", async () => {
+    const moved = async (settings: Partial<TrainConfig>): Promise<number> => {
+      const [policy, start] = [beginner(), valuesOf(beginner())];
+      await metricsOf(policy, { ...settings, budgetTokens: 3000 });
+      return Math.hypot(...valuesOf(policy).map((value, i) => value - start[i]));
+    };
+    const free = await moved({});
+    expect(await moved(near(20))).toBeLessThan(0.3 * free);
+    // References that follow at every iteration hold it back less than one from the beginning.
+    expect(await moved({ ...near(1), referenceEvery: 1 })).toBeGreaterThan(await moved(near(1)));
+  });
+
+  it("does not go on from a state without its reference", async () => {
+    for await (const { state } of train(beginner(), counting, { ...config, budgetTokens: 1000 })) {
+      await expect(train(beginner(), counting, { ...config, ...near(1) }, state()).next()).rejects.toThrow(
+        "train: expected a state with the reference that kl was measured against, received none",
+      );
+    }
   });
 });
 

@@ -10,10 +10,13 @@ bool sc_blas_enabled();
 
 namespace {
 
-// Below this many weights BLAS spends more on its own packing than it gains; measured with OpenBLAS 0.3.21.
-constexpr int64_t kBlasWeights = 256 * 256;
+// A weight with a side shorter than this goes to the portable product, which is as fast there or faster, forward and backward:
+// BLAS spends more on its own packing than it gains. Measured with OpenBLAS 0.3.21.
+constexpr int64_t kBlasSide = 256;
 
-inline bool by_blas(int64_t I, int64_t O, int32_t portable) { return !portable && I * O >= kBlasWeights && sc_blas_enabled(); }
+inline bool by_blas(int64_t I, int64_t O, int32_t portable) {
+  return !portable && I >= kBlasSide && O >= kBlasSide && sc_blas_enabled();
+}
 
 }  // namespace
 

@@ -4,6 +4,14 @@
 #define STEPCREDIT_CUDA_BLOCK_CUH
 
 #include <cuda_runtime.h>
+#include <string.h>
+
+// Before a loop over an array that is to stay in registers: one that is not unrolled puts it into memory.
+#if defined(__CUDACC__)
+#define SC_UNROLL _Pragma("unroll")
+#else
+#define SC_UNROLL
+#endif
 
 namespace gpu {
 
@@ -22,16 +30,26 @@ struct Larger {
   __device__ float operator()(float a, float b) const { return a > b || a != a ? a : b; }
 };
 
-// The same value in every lane.
-template <class Value, class Combine>
-__device__ inline Value reduce_warp(Value value, Combine combine) {
-  for (int distance = kWarp / 2; distance > 0; distance /= 2)
-    value = combine(value, __shfl_xor_sync(kAllLanes, value, distance));
+// The value of the lane whose number differs from this one's by the bits of `distance`. Value is trivially copyable, of whole
+// 32-bit words.
+template <class Value>
+__device__ inline Value shuffled_xor(Value value, int distance) {
+  static_assert(sizeof(Value) % sizeof(unsigned) == 0, "shuffles move words");
+  unsigned words[sizeof(Value) / sizeof(unsigned)];
+  memcpy(words, &value, sizeof value);
+  for (unsigned& word : words) word = __shfl_xor_sync(kAllLanes, word, distance);
+  memcpy(&value, words, sizeof value);
   return value;
 }
 
-// The same value in every thread of the block; kThreads is a multiple of 32, and all of its threads call. Value has to be
-// trivially copyable and, where shuffles cannot carry it, has `shuffled_xor(int distance)`.
+// The same value in every lane, if `combine` is symmetric.
+template <class Value, class Combine>
+__device__ inline Value reduce_warp(Value value, Combine combine) {
+  for (int distance = kWarp / 2; distance > 0; distance /= 2) value = combine(value, shuffled_xor(value, distance));
+  return value;
+}
+
+// The same value in every thread of the block; kThreads is a multiple of 32, and all of its threads call.
 template <int kThreads, class Value, class Combine>
 __device__ inline Value reduce_block(Value value, Combine combine) {
   constexpr int kWarps = kThreads / kWarp;

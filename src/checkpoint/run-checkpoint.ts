@@ -1,15 +1,19 @@
 /**
  * Checkpoints of a run: a directory per iteration with the policy, the optimizer's moments and the state. One appears under its
  * name only when all of it is on the disk, so a process that is killed at any moment leaves whole ones; each file's checksum
- * tells of what happens to them later.
+ * tells of what happens to them later. What a run keeps as its reference stays the same for long: it is a file beside them,
+ * written before the first checkpoint that names it and removed after the last.
  */
 
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 
+import { bitsOf } from "../ops/halves.ts";
 import type { Floats } from "../ops/ops.ts";
+import type { ReferenceWeights } from "../policy.ts";
+import type { ReferenceState } from "../reference.ts";
 import type { ReplayProgress } from "../replay.ts";
 import type { TrainState } from "../trainer.ts";
 import { SafetensorsFile } from "./safetensors-reader.ts";
@@ -28,11 +32,22 @@ export interface RunState {
 
 interface StoredState extends Omit<RunState, "train"> {
   readonly version: 1;
-  readonly train: Omit<TrainState, "optimizer" | "replay">;
+  readonly train: Omit<TrainState, "optimizer" | "replay" | "reference">;
   readonly optimizerSteps: number;
   /** with the steps of its optimizer; the solutions that are kept may be many, but they are text */
   readonly replay?: Omit<ReplayProgress, "optimizer"> & { readonly optimizerSteps: number };
-  readonly files: Readonly<Record<string, { readonly bytes: number; readonly sha256: string }>>;
+  /** which one, with its file beside the checkpoints */
+  readonly reference?: StoredReference;
+  readonly files: Readonly<Record<string, StoredFile>>;
+}
+
+interface StoredFile {
+  readonly bytes: number;
+  readonly sha256: string;
+}
+
+interface StoredReference extends StoredFile {
+  readonly since: number;
 }
 
 export interface FoundCheckpoint {
@@ -43,11 +58,13 @@ export interface FoundCheckpoint {
 const stateName = "state.json";
 const momentsName = "optimizer.safetensors";
 const policyName = "policy";
+const weightsName = "weights";
 
 /** The directory of the policy inside a checkpoint. */
 export const policyDirectory = (checkpoint: string): string => join(checkpoint, policyName);
 
 const nameOf = (iteration: number): string => String(iteration).padStart(6, "0");
+const referencePath = (root: string, since: number): string => join(root, `reference-${nameOf(since)}.safetensors`);
 
 /**
  * Writes a checkpoint below `root` and then removes all but the newest `keep` and the best one. Gives its directory.
@@ -64,7 +81,7 @@ export async function writeCheckpoint(
   await rm(unfinished, { recursive: true, force: true });
   await mkdir(policyDirectory(unfinished), { recursive: true });
   await savePolicy(policyDirectory(unfinished));
-  const { optimizer, replay, ...train } = state.train;
+  const { optimizer, replay, reference, ...train } = state.train;
   const moments = {
     m: optimizer.m,
     v: optimizer.v,
@@ -79,6 +96,7 @@ export async function writeCheckpoint(
     train,
     optimizerSteps: optimizer.steps,
     ...(replay && { replay: withoutMoments(replay) }),
+    ...(reference && { reference: await keepReference(root, reference) }),
     metricsLines: state.metricsLines,
     extra: state.extra,
     score: state.score,
@@ -126,13 +144,10 @@ async function readState(directory: string): Promise<RunState> {
   if (stored.version !== 1) {
     throw new Error(`${path}: expected version 1, received ${JSON.stringify(stored.version)}`);
   }
-  for (const [name, { bytes, sha256 }] of Object.entries(stored.files)) {
-    const file = join(directory, name);
-    const { size } = await stat(file);
-    if (size !== bytes) throw new Error(`${file}: expected ${bytes} bytes, received ${size}`);
-    if ((await checksum(file)) !== sha256) throw new Error(`${file}: its checksum is not the one in ${stateName}`);
-  }
-  const { train, optimizerSteps: steps, replay, metricsLines, extra, score } = stored;
+  for (const [name, file] of Object.entries(stored.files)) await checkFile(join(directory, name), file);
+  const { train: counted, optimizerSteps: steps, replay, metricsLines, extra, score } = stored;
+  const reference = stored.reference && (await readReference(dirname(directory), stored.reference));
+  const train = { ...counted, ...(reference && { reference }) };
   const file = await SafetensorsFile.open(join(directory, momentsName));
   try {
     const optimizer = { steps, ...(await readMoments(file, "")) };
@@ -143,6 +158,51 @@ async function readState(directory: string): Promise<RunState> {
   } finally {
     await file.close();
   }
+}
+
+async function checkFile(path: string, { bytes, sha256 }: StoredFile): Promise<void> {
+  const { size } = await stat(path);
+  if (size !== bytes) throw new Error(`${path}: expected ${bytes} bytes, received ${size}`);
+  if ((await checksum(path)) !== sha256) throw new Error(`${path}: its checksum is not the one in ${stateName}`);
+}
+
+/** Writes the reference beside the checkpoints, unless one of them has it already, whole. */
+async function keepReference(root: string, { since, weights }: ReferenceState): Promise<StoredReference> {
+  const path = referencePath(root, since);
+  for (const name of (await checkpointNames(root)).toReversed()) {
+    const known = (await storedOf(join(root, name)))?.reference;
+    if (known?.since !== since) continue;
+    const whole = await checkFile(path, known).then(
+      () => true,
+      () => false,
+    );
+    if (whole) return known;
+    break;
+  }
+  const length = "dtype" in weights ? weights.data.length : weights.length;
+  const bytes = await saveSafetensors(path, [{ name: weightsName, shape: [length], data: weights }]);
+  await syncDirectory(root);
+  return { since, bytes, sha256: await checksum(path) };
+}
+
+async function readReference(root: string, stored: StoredReference): Promise<ReferenceState> {
+  const { since } = stored;
+  const path = referencePath(root, since);
+  await checkFile(path, stored);
+  const file = await SafetensorsFile.open(path);
+  try {
+    return { since, weights: await readFlat(file) };
+  } finally {
+    await file.close();
+  }
+}
+
+async function readFlat(file: SafetensorsFile): Promise<ReferenceWeights> {
+  const tensor = file.tensors.get(weightsName);
+  const numbers = new Float32Array(tensor?.shape[0] ?? 0);
+  await file.read(weightsName, numbers);
+  const dtype = ({ BF16: "bf16", F16: "f16" } as const)[tensor?.dtype as "BF16" | "F16"] as "bf16" | "f16" | undefined;
+  return dtype === undefined ? numbers : { dtype, data: bitsOf(dtype, numbers) };
 }
 
 function withoutMoments({ optimizer, ...progress }: ReplayProgress): NonNullable<StoredState["replay"]> {
@@ -172,17 +232,32 @@ async function removeOld(root: string, keep: number): Promise<void> {
   const old = names.slice(0, Math.max(0, names.length - keep));
   let best: { readonly name: string; readonly score: number } | undefined;
   for (const name of names) {
-    const score = await scoreOf(join(root, name));
+    const score = (await storedOf(join(root, name)))?.score;
     if (score !== undefined && (best === undefined || score >= best.score)) best = { name, score };
   }
   for (const name of old) if (name !== best?.name) await rm(join(root, name), { recursive: true });
+  await removeReferences(root);
 }
 
-async function scoreOf(directory: string): Promise<number | undefined> {
+/** Those that no checkpoint names. */
+async function removeReferences(root: string): Promise<void> {
+  const named = new Set<string>();
+  for (const name of await checkpointNames(root)) {
+    const since = (await storedOf(join(root, name)))?.reference?.since;
+    if (since !== undefined) named.add(referencePath(root, since));
+  }
+  for (const name of await readdir(root)) {
+    const path = join(root, name);
+    if (name.startsWith("reference-") && !named.has(path)) await rm(path);
+  }
+}
+
+/** The state of a checkpoint, unless it is damaged: such a one is not the best, and whoever resumes is told of it. */
+async function storedOf(directory: string): Promise<StoredState | undefined> {
   try {
-    return (JSON.parse(await readFile(join(directory, stateName), "utf8")) as StoredState).score;
+    return JSON.parse(await readFile(join(directory, stateName), "utf8")) as StoredState;
   } catch {
-    return undefined; // a damaged one is not the best; whoever resumes is told of it
+    return undefined;
   }
 }
 

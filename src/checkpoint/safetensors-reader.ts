@@ -6,7 +6,7 @@
 
 import { open, type FileHandle } from "node:fs/promises";
 
-import { fromF16 } from "../ops/halves.ts";
+import { numbersOfF16 } from "../ops/halves.ts";
 
 const elementBytes = {
   BOOL: 1,
@@ -206,8 +206,6 @@ function checkLayout(path: string, tensors: readonly StoredTensor[], dataBytes: 
   if (covered !== dataBytes) fail(path, "the tensors", "to end with the file", `${covered} of ${dataBytes} bytes`);
 }
 
-const f16Values = Float32Array.from({ length: 65536 }, (_, bits) => fromF16(bits));
-
 /** Little-endian bytes to f32 numbers. */
 const widenings = {
   F32(bytes: Buffer, into: Float32Array): void {
@@ -222,6 +220,7 @@ const widenings = {
     into.set(new Float32Array(bits.buffer));
   },
   F16(bytes: Buffer, into: Float32Array): void {
-    for (let i = 0; i < into.length; i++) into[i] = f16Values[bytes[2 * i] | (bytes[2 * i + 1] << 8)];
+    const numbers = numbersOfF16();
+    for (let i = 0; i < into.length; i++) into[i] = numbers[bytes[2 * i] | (bytes[2 * i + 1] << 8)];
   },
 } satisfies Partial<Record<SafetensorsDtype, (bytes: Buffer, into: Float32Array) => void>>;

@@ -5,20 +5,20 @@
 
 import { open, rename, rm, type FileHandle } from "node:fs/promises";
 
-import { bitsOf } from "../ops/halves.ts";
-import type { Dtype, Floats } from "../ops/ops.ts";
+import { bitsOf, floatsOf } from "../ops/halves.ts";
+import type { Dtype, Floats, Typed } from "../ops/ops.ts";
 
 /** A tensor to be saved: what a `Parameter` is. */
 export interface NamedTensor {
   readonly name: string;
   readonly shape: readonly number[];
-  /** row-major */
-  readonly data: Floats;
+  /** row-major; numbers, or the bits of a half type */
+  readonly data: Floats | Typed;
 }
 
 export interface SafetensorsOptions {
   readonly metadata?: Readonly<Record<string, string>>;
-  /** stored type of the numbers; default the arrays' own, f32 or f64 */
+  /** stored type of the numbers; default the arrays' own */
   readonly dtype?: Dtype;
 }
 
@@ -35,8 +35,9 @@ export async function saveSafetensors(
 ): Promise<number> {
   const header: Record<string, unknown> = { __metadata__: { format: "pt", ...options.metadata } };
   let offset = 0;
-  for (const { name, shape, data } of tensors) {
-    const [dtype, width] = storage(data, options.dtype);
+  for (const { name, shape, data: typed } of tensors) {
+    const data = arrayOf(typed);
+    const [dtype, width] = storage(typed, options.dtype);
     const end = offset + data.length * width;
     header[name] = { dtype, shape, data_offsets: [offset, end] };
     offset = end;
@@ -49,23 +50,30 @@ export async function saveSafetensors(
   await replaceFile(path, async (file) => {
     await writeFully(file, length);
     await writeFully(file, json);
-    for (const { data } of tensors) {
-      for (let i = 0; i < data.length; i += chunkElements) {
-        await writeFully(file, stored(data.subarray(i, i + chunkElements), options.dtype));
+    for (const { data: typed } of tensors) {
+      for (let i = 0; i < arrayOf(typed).length; i += chunkElements) {
+        await writeFully(file, stored(part(typed, i, i + chunkElements), options.dtype));
       }
     }
   });
   return 8 + json.length + offset;
 }
 
-function storage(data: Floats, dtype: Dtype | undefined): [name: string, bytes: number] {
-  if (dtype === undefined && data instanceof Float64Array) return ["F64", 8];
-  return dtype === undefined || dtype === "f32" ? ["F32", 4] : [dtype.toUpperCase(), 2];
+const arrayOf = (data: Floats | Typed): Floats | Uint16Array => ("dtype" in data ? data.data : data);
+
+function part(data: Floats | Typed, begin: number, end: number): Floats | Typed {
+  return "dtype" in data ? { ...data, data: data.data.subarray(begin, end) } : data.subarray(begin, end);
 }
 
-function stored(data: Floats, dtype: Dtype | undefined): ArrayBufferView {
-  if (dtype === undefined) return data;
-  return dtype === "f32" ? Float32Array.from(data) : bitsOf(dtype, data);
+function storage(data: Floats | Typed, stated: Dtype | undefined): [name: string, bytes: number] {
+  if (stated === undefined && data instanceof Float64Array) return ["F64", 8];
+  const dtype = stated ?? ("dtype" in data ? data.dtype : "f32");
+  return dtype === "f32" ? ["F32", 4] : [dtype.toUpperCase(), 2];
+}
+
+function stored(data: Floats | Typed, dtype: Dtype | undefined): ArrayBufferView {
+  if (dtype === undefined) return arrayOf(data);
+  return dtype === "f32" ? Float32Array.from(floatsOf(data)) : bitsOf(dtype, floatsOf(data));
 }
 
 /** Writes a file under another name, syncs it, and gives it its own. What was there before stays until then. */

@@ -107,6 +107,7 @@ export class RunDisplay implements RunEvents {
     const { iteration, tokens, accuracy, update, seconds } = metrics;
     const { rolloutTokens, repairTokens, critiqueTokens, searchTokens, valueTokens } = metrics;
     const spent = rolloutTokens + repairTokens + critiqueTokens + searchTokens + valueTokens;
+    const distance = update.kl === undefined ? "" : `  from reference ${update.kl.toFixed(4)}`;
     const now = performance.now();
     const generating = seconds.rollout + seconds.correct + seconds.credit;
     this.#begun ??= { tokens: tokens - spent, at: now - 1000 * (generating + seconds.update) };
@@ -115,7 +116,7 @@ export class RunDisplay implements RunEvents {
     this.#line.update(
       `train  iteration ${iteration}  ${thousands(tokens)} / ${thousands(this.#config.budgetTokens)} tokens  ` +
         `${(spent / generating).toFixed(0)} tokens/s  right ${accuracy.toFixed(2)}  ` +
-        `loss ${update.loss.toFixed(4)}  KL ${update.approxKl.toFixed(4)}  ${duration(left)} left${this.#latest}`,
+        `loss ${update.loss.toFixed(4)}  KL ${update.approxKl.toFixed(4)}${distance}  ${duration(left)} left${this.#latest}`,
     );
   }
 

@@ -8,7 +8,16 @@ import { openOps } from "../ops/native.ts";
 import type { Floats, Ops } from "../ops/ops.ts";
 import type { Optimizer } from "../optimizer.ts";
 import { Parameters } from "../parameters.ts";
-import type { ForwardPass, Parameter, Policy, PolicySampler, SamplingOptions } from "../policy.ts";
+import type {
+  ForwardPass,
+  Parameter,
+  Policy,
+  PolicySampler,
+  Reference,
+  ReferenceWeights,
+  SamplingOptions,
+} from "../policy.ts";
+import { referenceOn } from "../reference.ts";
 import { samplerOf } from "./generate.ts";
 
 export interface TableOptions {
@@ -49,6 +58,11 @@ export class TablePolicy implements Policy {
     const copy = new TablePolicy(this.#options, this.ops, this.#rows);
     copy.#parameters.copyFrom(this.#parameters);
     return copy;
+  }
+
+  /** The policy as it is now, frozen: it shares the table until a step moves it. A context that is first met later is uniform. */
+  reference(from?: ReferenceWeights): Reference {
+    return referenceOn(this, this.#parameters, from);
   }
 
   step(optimizer: Optimizer): number {

@@ -19,7 +19,17 @@ import type { Dtype, Floats, Ops } from "../ops/ops.ts";
 import { openOps } from "../ops/native.ts";
 import type { Optimizer } from "../optimizer.ts";
 import { Parameters } from "../parameters.ts";
-import type { ForwardPass, Parameter, Policy, PolicySampler, SamplingOptions } from "../policy.ts";
+import type {
+  ForwardPass,
+  Parameter,
+  Policy,
+  PolicySampler,
+  Reference,
+  ReferenceWeights,
+  SamplingOptions,
+  TargetBatch,
+} from "../policy.ts";
+import { referenceOn } from "../reference.ts";
 import { HuggingFaceTokenizer } from "../tokenizers/hugging-face.ts";
 import type { Completion } from "../trajectory/index.ts";
 import { samplerOf } from "./generate.ts";
@@ -49,6 +59,7 @@ import { Workspace } from "./workspace.ts";
 
 const dtypes: readonly Dtype[] = ["f32", "bf16", "f16"];
 
+export type { TargetBatch } from "../policy.ts";
 export type { TransformerConfig } from "./transformer-config.ts";
 export type { TransformerStart } from "./transformer-start.ts";
 
@@ -96,9 +107,6 @@ export interface Generation extends Completion {
   /** where the policy has a tokenizer */
   readonly text?: string;
 }
-
-/** What log-probs and their gradients need of a batch. */
-export type TargetBatch = Pick<Batch, "tokens" | "depth" | "subtreeEnd" | "targetOffsets" | "targets">;
 
 /** Where a policy was read from. */
 interface Origin {
@@ -206,6 +214,18 @@ export class TransformerPolicy implements Policy {
     copy.#parameters.copyFrom(this.#parameters);
     copy.#origin = this.#origin;
     return copy;
+  }
+
+  /**
+   * The policy as it is now, frozen. It shares the policy's weights, and takes no memory, until a step of the optimizer moves
+   * them; then it keeps a copy of them in their type: 4 bytes per parameter in f32, 2 in bf16 and f16, and neither master
+   * copies nor gradients. Its passes use the policy's working memory: a forward pass that waits for its backward is lost.
+   * @param from the weights of an earlier reference, taken over, in place of those of now
+   * @throws RangeError where `from` has another length or type
+   */
+  reference(from?: ReferenceWeights): Reference {
+    this.#alive("reference");
+    return referenceOn(this, this.#parameters, from);
   }
 
   /** Call after writing to the parameters' data by hand: forgets what was computed with the old ones. */

@@ -5,6 +5,7 @@ import { parse, stringify } from "yaml";
 import { z } from "zod";
 
 import { advantageNames } from "../crediting.ts";
+import type { KlEstimator } from "../ops/ops.ts";
 import { chainRepairFormats } from "../tasks/chain-arithmetic.ts";
 import { proceduralTaskNames, proceduralTasks } from "../tasks/procedural/index.ts";
 import type { ProceduralTask } from "../tasks/procedural/procedural-task.ts";
@@ -12,6 +13,8 @@ import { pythonContainments } from "../verifiers/code/python.ts";
 import { expectedVerifier, isVerifierName } from "../verifiers/index.ts";
 import type { LoopConfig } from "./loop.ts";
 import { repairData } from "./warm-start.ts";
+
+const klEstimators = ["k1", "k2", "k3", "abs", "k1+", "k3+"] as const satisfies readonly KlEstimator[];
 
 const count = (least = 1) => z.number().int().min(least);
 const positive = () => z.number().positive();
@@ -229,6 +232,23 @@ const optimizationFields = {
     ),
   epsLow: z.number().min(0).max(1).default(0.2).describe("the ratio is clipped below 1 - epsLow"),
   epsHigh: z.number().min(0).default(0.2).describe("the ratio is clipped above 1 + epsHigh"),
+  klCoef: z
+    .number()
+    .min(0)
+    .default(0)
+    .describe(
+      "weight of the KL to the reference, which is the policy as it begins, after its warm start; 0: there is no reference",
+    ),
+  klEstimator: z
+    .enum(klEstimators)
+    .default("k3")
+    .describe(
+      "of that KL, with d the reference's log-prob of a token less the policy's: k1 -d, k2 d²/2, k3 eᵈ - d - 1, abs |d|; k1+ " +
+        "and k3+ have the gradient of k2",
+    ),
+  referenceEvery: count(0)
+    .default(0)
+    .describe("iterations after which the policy, as it then is, becomes the reference; 0: it stays as it was"),
   lr: positive().default(1e-5).describe("learning rate of AdamW; a small fresh policy wants more, such as 0.0006"),
   beta1: decay().default(0.9).describe("decay of the first moment"),
   beta2: decay().default(0.99).describe("decay of the second moment"),
@@ -388,7 +408,7 @@ const contrasts = { both: "contrast", positive: "positiveOnly", negative: "negat
 export function loopConfigOf(config: RunConfig): LoopConfig {
   const { method, repair, search: mode, searchProbes: maxProbes, searchSamples: samples, ...others } = config;
   const { repairsPerGroup, repairGate, replay: of, valueSamples, valueEvery: every, contrast, ...settings } = others;
-  const { resample, resampleRounds, curriculum, curriculumTarget, ...rest } = settings;
+  const { resample, resampleRounds, curriculum, curriculumTarget, klCoef, klEstimator, ...rest } = settings;
   const corrects = method === "iop";
   const { replaySteps: steps, replayBatch: batch, replayLr: lr, replayCapacity: capacity } = config;
   return {
@@ -402,6 +422,7 @@ export function loopConfigOf(config: RunConfig): LoopConfig {
     ...(of !== "none" && { replay: { of, steps, batch, lr, capacity } }),
     ...(corrects && mode !== "none" && { search: { mode, samples, maxProbes } }),
     ...(resample && { resampleRounds }),
+    ...(klCoef > 0 && { kl: { coefficient: klCoef, estimator: klEstimator } }),
     ...(curriculum && { curriculum: { target: curriculumTarget } }),
   };
 }

@@ -1,4 +1,14 @@
-import { appendFileSync, cpSync, mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  cpSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -55,6 +65,49 @@ describe("checkpoints of a run", () => {
     const withReplay = { ...state, train: { ...state.train, replay } };
     await writeCheckpoint(root, withReplay, 3, save("one"));
     expect((await newestCheckpoint(root, silent))?.state).toEqual(withReplay);
+  });
+
+  it.each([
+    ["f32", Float32Array.of(0.25, 1e-30, -3)],
+    ["bf16", { dtype: "bf16", data: Uint16Array.of(0x3f80, 0x8000, 1) }],
+    ["f16", { dtype: "f16", data: Uint16Array.of(0x3c00, 0x8000, 1) }],
+  ] as const)(
+    "name a reference in %s that is written once, and gone with the last that names it",
+    async (_, weights) => {
+      const since = (iteration: number, of: number): RunState => {
+        const state = stateAt(iteration);
+        return { ...state, train: { ...state.train, reference: { since: of, weights } } };
+      };
+      await writeCheckpoint(root, since(1, 0), 2, save("one"));
+      expect((await newestCheckpoint(root, silent))?.state).toEqual(since(1, 0));
+      const [path, then] = [join(root, "reference-000000.safetensors"), new Date(1e12)];
+      utimesSync(path, then, then);
+      await writeCheckpoint(root, since(2, 0), 2, save("two"));
+      expect(statSync(path).mtime).toEqual(then);
+      await writeCheckpoint(root, since(3, 3), 2, save("three"));
+      expect(names()).toEqual(["000002", "000003", "reference-000000.safetensors", "reference-000003.safetensors"]);
+      expect((await newestCheckpoint(root, silent))?.state).toEqual(since(3, 3));
+      await writeCheckpoint(root, since(4, 3), 2, save("four"));
+      expect(names()).toEqual(["000003", "000004", "reference-000003.safetensors"]);
+    },
+  );
+
+  it("are passed over where their reference is damaged, which the next one writes anew", async () => {
+    const reference = { since: 0, weights: Float32Array.of(1, 2, 3) };
+    const state = (iteration: number): RunState => ({
+      ...stateAt(iteration),
+      train: { ...stateAt(iteration).train, reference },
+    });
+    await writeCheckpoint(root, state(1), 3, save("one"));
+    const path = join(root, "reference-000000.safetensors");
+    for (const damage of [() => truncateSync(path, 20), () => rmSync(path)]) {
+      damage();
+      const heard: string[] = [];
+      expect(await newestCheckpoint(root, (_, reason) => heard.push(reason))).toBeUndefined();
+      expect(heard).toEqual([expect.stringContaining("reference-000000.safetensors") as string]);
+      await writeCheckpoint(root, state(1), 3, save("one"));
+      expect((await newestCheckpoint(root, silent))?.state).toEqual(state(1));
+    }
   });
 
   it("keeps the newest and the best", async () => {

@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { saveSafetensors } from "../../src/checkpoint/safetensors-writer.ts";
-import type { Floats } from "../../src/ops/ops.ts";
+import { floatsOf } from "../../src/ops/halves.ts";
+import { bf16, f16, type Floats } from "../../src/ops/ops.ts";
 import type { Parameter } from "../../src/policy.ts";
 
 let folder = "";
@@ -67,6 +68,22 @@ describe("a saved checkpoint", () => {
     const { header, body } = parse(path);
     expect(header["x"]).toEqual({ dtype: "F64", shape: [2], data_offsets: [0, 16] });
     expect([body.readDoubleLE(0), body.readDoubleLE(8)]).toEqual([Math.PI, -1e-300]);
+  });
+
+  it.each([
+    ["BF16", bf16(Uint16Array.of(0x3f80, 0xffff, 1))],
+    ["F16", f16(Uint16Array.of(0x3c00, 0x8000, 1))],
+    ["F32", { dtype: "f32", data: Float32Array.of(0.1, -0, 1e-40) }],
+  ] as const)("keeps the bits of %s as they are, and widens them where that is asked", async (dtype, data) => {
+    const path = join(folder, "typed.safetensors");
+    await saveSafetensors(path, [{ name: "x", shape: [3], data }]);
+    const width = data.data.BYTES_PER_ELEMENT;
+    expect(parse(path).header["x"]).toEqual({ dtype, shape: [3], data_offsets: [0, 3 * width] });
+    expect(parse(path).body.toString("hex")).toBe(Buffer.from(data.data.buffer).toString("hex"));
+    await saveSafetensors(path, [{ name: "x", shape: [3], data }], { dtype: "f32" });
+    const { header, body } = parse(path);
+    expect(header["x"]).toMatchObject({ dtype: "F32" });
+    expect([0, 4, 8].map((offset) => body.readFloatLE(offset))).toEqual([...floatsOf(data)]);
   });
 
   it("is aligned whatever the length of its header", async () => {

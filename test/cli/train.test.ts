@@ -56,7 +56,8 @@ function configured(name: string, settings: RunSettings = {}): string {
 const stepcredit = (...args: readonly string[]): Finished => installed.run(args);
 const finished = { status: 0, stderr: "" };
 const runDirectory = (name: string): string => join(folder, "runs", name);
-const checkpointsOf = (name: string): string[] => readdirSync(join(runDirectory(name), "checkpoints")).sort();
+const besideCheckpoints = (name: string): string[] => readdirSync(join(runDirectory(name), "checkpoints")).sort();
+const checkpointsOf = (name: string): string[] => besideCheckpoints(name).filter((file) => /^\d+$/.test(file));
 
 /** All files below a folder with their bytes. */
 function bytesBelow(directory: string): Map<string, string> {
@@ -132,6 +133,31 @@ describe("stepcredit train", () => {
     expect(linesOf("killed")).toBeGreaterThan(0.5 * whole);
     expect(stepcredit("train", path, "--resume")).toMatchObject(finished);
     expect(outcomeOf("killed")).toEqual(outcomeOf("whole"));
+  });
+
+  it.each([
+    ["in f32", { dtype: "f32" }, 4],
+    ["in bf16 that follows the policy", { dtype: "bf16", referenceEvery: 10 }, 2],
+  ] as const)("goes on against a reference %s to the same bytes", async (_, settings, width) => {
+    const near: RunSettings = { ...settings, klCoef: 0.1, klEstimator: "k3", budgetTokens: 12_000, checkpointEvery: 4 };
+    expect(stepcredit("train", configured("whole", near))).toMatchObject(finished);
+    const whole = linesOf("whole");
+    const path = configured("killed", near);
+    for (const share of [0.15, 0.4, 0.75]) {
+      expect(await signalled(path, "SIGKILL", () => linesOf("killed") >= share * whole)).toBe("SIGKILL");
+    }
+    expect(stepcredit("train", path, "--resume")).toMatchObject(finished);
+    expect(outcomeOf("killed")).toEqual(outcomeOf("whole"));
+    const [reference, ...others] = besideCheckpoints("whole").filter((file) => file.startsWith("reference-"));
+    expect(others.length).toBeLessThanOrEqual("referenceEvery" in settings ? 3 : 0);
+    const directory = join(runDirectory("whole"), "checkpoints");
+    const weights = readFileSync(join(runDirectory("whole"), "policy", "model.safetensors")).length;
+    const kept = readFileSync(join(directory, reference)).length;
+    // Without the headers, which are of a few hundred bytes and a few thousand.
+    expect(kept).toBeLessThan((weights * width) / 4);
+    expect(kept).toBeGreaterThan((0.5 * weights * width) / 4);
+    const distances = (metricsOf("whole") as { update?: { kl: number } }[]).flatMap(({ update }) => update?.kl ?? []);
+    expect(Math.max(...distances)).toBeGreaterThan(1e-4);
   });
 
   it("goes on with a curriculum, with groups drawn again, on problems that a program made, to the same bytes", async () => {

@@ -5,7 +5,7 @@ import { reference } from "../../src/ops/reference.ts";
 import { AdamW } from "../../src/optimizer.ts";
 import { TablePolicy } from "../../src/policies/table.ts";
 import { supervisedStep } from "../../src/supervised.ts";
-import { measureLogprobs } from "../../src/update.ts";
+import { measureLogprobs } from "../../src/reference.ts";
 import { dot, expectGradient } from "../support/differences.ts";
 import { draw } from "../support/draw.ts";
 import { gradientOf, targetNames, valuesOf } from "../support/policies.ts";

@@ -5,7 +5,7 @@ import type { Ops } from "../../src/ops/ops.ts";
 import { reference } from "../../src/ops/reference.ts";
 import type { Policy } from "../../src/policy.ts";
 import type { TransformerConfig } from "../../src/policies/transformer.ts";
-import { measureLogprobs } from "../../src/update.ts";
+import { measureLogprobs } from "../../src/reference.ts";
 import {
   completionOf,
   createTree,

@@ -36,6 +36,10 @@ describe("a configuration", () => {
     [{ ...least, lr: "fast" }, /^here: lr: .*received "fast"$/],
     [{ ...least, lr: 0 }, /^here: lr: /],
     [{ ...least, beta1: 1 }, /^here: beta1: /],
+    [{ ...least, klCoef: -0.1 }, /^here: klCoef: .*received -0.1$/],
+    [{ ...least, klEstimator: "k4" }, /^here: klEstimator: .*received "k4"$/],
+    [{ ...least, referenceEvery: 1.5 }, /^here: referenceEvery: .*received 1.5$/],
+    [{ ...least, klCoeff: 0.1 }, "here: unknown field klCoeff (did you mean klCoef?)"],
     [{ ...least, method: "grpo" }, /^here: method: .*received "grpo"$/],
     [
       { ...least, verifier: "maths" },
@@ -114,6 +118,11 @@ describe("a configuration", () => {
     });
     expect(loopConfigOf(resolved())).not.toHaveProperty("curriculum");
     expect(loopConfigOf(resolved())).not.toHaveProperty("resampleRounds");
+    expect(loopConfigOf(resolved({ klEstimator: "k2", referenceEvery: 4 }))).not.toHaveProperty("kl");
+    expect(loopConfigOf(resolved({ klCoef: 0.04, klEstimator: "k2", referenceEvery: 4 }))).toMatchObject({
+      kl: { coefficient: 0.04, estimator: "k2" },
+      referenceEvery: 4,
+    });
     const chosen = loopConfigOf(resolved({ curriculum: true, curriculumTarget: 0.6, resample: true }));
     expect(chosen).toMatchObject({ curriculum: { target: 0.6 }, resampleRounds: 3 });
     for (const method of ["outcome", "positiveOnly"] as const) {

@@ -173,7 +173,12 @@ bool release() {
       if (at_block > 0 || all.of(thread).wait != Wait::kEnded)
         all.complain("the threads of a block wait for each other", thread);
     }
-  for (unsigned thread = 0; thread < all.count; ++thread) all.of(thread).wait = Wait::kNone;
+  unsigned votes = 0;
+  for (unsigned thread = 0; thread < all.count; ++thread) votes += all.of(thread).vote;
+  for (unsigned thread = 0; thread < all.count; ++thread) {
+    all.of(thread).votes = votes;
+    all.of(thread).wait = Wait::kNone;
+  }
   return true;
 }
 
@@ -217,6 +222,13 @@ void* dynamic_shared() {
 }
 
 void block_barrier() { wait_for_others(Wait::kBlock); }
+
+int block_count(bool vote) {
+  Fiber& fiber = scheduler.of(scheduler.running);
+  fiber.vote = vote;
+  wait_for_others(Wait::kBlock);
+  return static_cast<int>(fiber.votes);
+}
 
 void warp_barrier(unsigned mask) {
   scheduler.of(scheduler.running).mask = mask;

@@ -31,6 +31,8 @@ void run(dim3 blocks, dim3 threads, size_t shared_bytes, const std::function<voi
 
 void* dynamic_shared();
 void block_barrier();
+// Of the threads that reach the barrier, those that vote.
+int block_count(bool vote);
 void warp_barrier(unsigned mask);
 unsigned ballot(unsigned mask, bool vote);
 
@@ -61,6 +63,8 @@ inline Value shuffled(unsigned mask, Value value, unsigned source) {
 #define gridDim (simt::here.blocks)
 
 inline void __syncthreads() { simt::block_barrier(); }
+inline int __syncthreads_count(int vote) { return simt::block_count(vote != 0); }
+inline int __syncthreads_or(int vote) { return simt::block_count(vote != 0) > 0; }
 inline void __syncwarp(unsigned mask = 0xffffffffu) { simt::warp_barrier(mask); }
 inline unsigned __ballot_sync(unsigned mask, int vote) { return simt::ballot(mask, vote != 0); }
 inline int __any_sync(unsigned mask, int vote) { return simt::ballot(mask, vote != 0) != 0; }
@@ -109,6 +113,10 @@ inline int __float_as_int(float value) {
 }
 inline unsigned __float_as_uint(float value) { return static_cast<unsigned>(__float_as_int(value)); }
 inline float __uint_as_float(unsigned bits) { return __int_as_float(static_cast<int>(bits)); }
+
+// Products and sums that are not fused with what comes before or after.
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline float __fadd_rn(float a, float b) { return a + b; }
 
 struct alignas(8) float2 {
   float x, y;

@@ -47,6 +47,7 @@ export const linearShapes: readonly (readonly [number, number, number])[] = [
   [7, 64, 65],
   [16, 128, 48],
   [70, 100, 130],
+  [11, 256, 257], // goes to BLAS
   [2100, 3, 5], // the gradient of the weight is summed in segments
 ];
 
