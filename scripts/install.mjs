@@ -1,19 +1,21 @@
-// npm install: a prebuilt addon where there is one, else node-gyp. Configured by environment variables, because npm refuses
-// unknown flags: STEPCREDIT_BUILD=source ignores prebuilds and builds anew; STEPCREDIT_BLAS=off builds without BLAS;
-// STEPCREDIT_SANITIZE=address,undefined builds for a sanitizer.
+// npm install: a prebuilt addon where there is one, else node-gyp; then the CUDA plug-in where nvcc is found, which nothing
+// needs. Configured by environment variables, because npm refuses unknown flags: STEPCREDIT_BUILD=source ignores prebuilds and
+// builds the addon anew; STEPCREDIT_BLAS=off builds without BLAS; STEPCREDIT_SANITIZE=address,undefined builds for a sanitizer;
+// STEPCREDIT_CUDA=auto|on|off and STEPCREDIT_CUDA_ARCHS="80;90a" say what scripts/build-cuda.mjs does.
 import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { buildCuda } from "./build-cuda.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const prebuilt = join(root, "prebuilds", `${process.platform}-${process.arch}`, "stepcredit.node");
 
 if (existsSync(prebuilt) && process.env.STEPCREDIT_BUILD !== "source") {
   console.log(`stepcredit: using the prebuilt addon ${prebuilt}`);
-  process.exit(0);
+  process.exit(process.env.STEPCREDIT_CUDA === "on" ? buildCuda() : 0);
 }
 
 // Node's own headers, where they lie beside the executable and are of the same version: then nothing is downloaded.
@@ -34,6 +36,7 @@ function fingerprint() {
   const sources = readdirSync(join(root, "native"), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name))
+    .filter((file) => !file.startsWith(join(root, "native", "cuda")))
     .sort();
   for (const file of [join(root, "binding.gyp"), ...sources]) hash.update(readFileSync(file)).update("\0");
   const blas = ["kind", "cflags", "libs"].map((question) =>
@@ -48,7 +51,7 @@ const inputs = fingerprint();
 const built = existsSync(join(root, "build", "Release", "stepcredit.node")) && existsSync(stamp);
 if (built && readFileSync(stamp, "utf8") === inputs && process.env.STEPCREDIT_BUILD !== "source") {
   console.log("stepcredit: the addon is up to date");
-  process.exit(0);
+  process.exit(buildCuda());
 }
 
 const nodeGyp = createRequire(import.meta.url).resolve("node-gyp/bin/node-gyp.js");
@@ -64,3 +67,4 @@ if (result.status !== 0) {
   process.exit(1);
 }
 writeFileSync(stamp, inputs);
+process.exit(buildCuda());

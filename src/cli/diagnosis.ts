@@ -3,6 +3,7 @@
 import { existsSync } from "node:fs";
 import { cpus } from "node:os";
 import { addonPaths, loadAddon } from "../ops/addon.ts";
+import { cudaReport, type CudaReport } from "../ops/cuda.ts";
 import { blas, cpuIsas, numThreads, openOps } from "../ops/native.ts";
 import { packageVersion } from "./version.ts";
 
@@ -38,7 +39,8 @@ export interface Diagnosis {
     /** why it is not used; null: it is */
     readonly why: string | null;
   };
-  readonly cuda: { readonly status: "not-built"; readonly why: string; readonly remedy: string };
+  /** null: no addon, which loads the plug-in */
+  readonly cuda: CudaReport | null;
   /** the variables that are read and their values; null: not set */
   readonly environment: Readonly<Record<string, string | null>>;
   /** variables that begin like ours and that nothing reads */
@@ -59,6 +61,9 @@ export const environmentVariables: Readonly<Record<string, string>> = {
   STEPCREDIT_ISA: "instruction set of the ops, instead of the best",
   STEPCREDIT_NUM_THREADS: "threads of an op, instead of the usable cores",
   STEPCREDIT_BLAS: "off: portable matrix products; when building: leave BLAS out",
+  STEPCREDIT_CUDA: "off: no CUDA; when building: auto, on or off",
+  STEPCREDIT_CUDA_ARCHS: "when building: what the CUDA plug-in is compiled for, such as 80;90a",
+  STEPCREDIT_CUDA_PLUGIN: "the CUDA plug-in, instead of the one that was built",
   STEPCREDIT_DEBUG: "1: errors with their stack",
   STEPCREDIT_BUILD: "when installing: source ignores a prebuilt addon",
   STEPCREDIT_SANITIZE: "when building: for a sanitizer",
@@ -88,11 +93,7 @@ export function diagnose(env: NodeJS.ProcessEnv = process.env): Diagnosis {
     isa: { built: builtIsas[process.arch] ?? ["generic"], usable, chosen: chosenIsa(usable, env) },
     threads: loaded ? numThreads() : null,
     blas: { name, used: enabled, why: whyNoBlas(loaded, name, enabled) },
-    cuda: {
-      status: "not-built",
-      why: `version ${packageVersion()} has no CUDA plug-in; a GPU, where there is one, is not used`,
-      remedy: "none needed for the CPU ops, which everything here runs on",
-    },
+    cuda: loaded ? cudaReport() : null,
     environment: Object.fromEntries(
       Object.keys(environmentVariables).map((variable) => [variable, env[variable] ?? null]),
     ),

@@ -44,8 +44,7 @@ export function describeDiagnosis(diagnosis: Diagnosis): string[] {
     row("threads", diagnosis.threads === null ? "unknown without the addon" : String(diagnosis.threads)),
     row("BLAS", blas.used ? (blas.name ?? "") : `not used: ${blas.why}`),
     ...productLines(diagnosis),
-    row("CUDA", `${cuda.status}: ${cuda.why}`),
-    more(`remedy: ${cuda.remedy}`),
+    ...cudaLines(cuda),
     row("environment", ""),
     ...Object.entries(diagnosis.environment).map(([name, value]) =>
       more(`${name.padEnd(22)} ${value === null ? "not set" : `= ${value}`} (${environmentVariables[name]})`),
@@ -60,6 +59,21 @@ function productLines({ blas, addon }: Diagnosis): string[] {
   return [
     more("products with weights of at least 256 × 256 elements go to it, smaller ones to the portable product;"),
     more("rows of the portable product do not depend on the batch, of BLAS that is not guaranteed"),
+  ];
+}
+
+function cudaLines(cuda: Diagnosis["cuda"]): string[] {
+  if (cuda === null) return [row("CUDA", "unknown without the addon")];
+  const { status, why, remedy, path, build, devices } = cuda;
+  return [
+    row("CUDA", why === "" ? status : `${status}: ${why}`),
+    ...(remedy === "" ? [] : [more(`remedy: ${remedy}`)]),
+    ...(build === "" ? [] : [more(`plug-in ${path} (${build})`)]),
+    ...devices.map(({ index, name, architecture, memoryBytes, multiprocessors }) =>
+      more(
+        `cuda/${index} ${name}: ${architecture}, ${multiprocessors} multiprocessors, ${(memoryBytes / 2 ** 30).toFixed(1)} GiB`,
+      ),
+    ),
   ];
 }
 

@@ -38,7 +38,7 @@ export class DeviceTensor extends DeviceArray {
   ) {
     super();
     const check = new Check("DeviceTensor");
-    if (!Object.hasOwn(bytesPerElement, dtype)) check.fail("dtype to be f32, bf16 or f16", String(dtype));
+    if (!Object.hasOwn(bytesPerElement, dtype)) check.fail("dtype to be f32, bf16 or f16", dtype);
     if (!Array.isArray(shape))
       throw new TypeError(`DeviceTensor: expected shape to be an Array, received ${typeof shape}`);
     this.device = device;

@@ -4,12 +4,12 @@ import { openOps } from "../../src/ops/native.ts";
 import type { NativeOps } from "../../src/ops/native.ts";
 import { expectAgreement, expectSampleNamesBadRows } from "../support/agreement.ts";
 import { cases } from "../support/cases.ts";
-import { hostPlugin } from "../support/cuda.ts";
+import { hostPlugin, runsOnHost } from "../support/cuda.ts";
 
 const deviceHere = cudaReport().status === "ready";
 
 const backends = [
-  { name: "device code on the host", present: true, plugin: hostPlugin },
+  { name: "device code on the host", present: runsOnHost, plugin: hostPlugin },
   { name: "cuda/0", present: deviceHere, plugin: () => cudaReport().path },
 ];
 

@@ -408,7 +408,11 @@ describe("a bad argument is refused before anything is computed", () => {
   });
 
   it("a cuda device that is not there is an error, not the CPU", () => {
-    expect(() => openOps("cuda")).toThrow("openOps: the cuda backend is not part of this build");
+    process.env["STEPCREDIT_CUDA_PLUGIN"] = "/nowhere/stepcredit_cuda.so";
+    expect(() => openOps("cuda")).toThrow(
+      /^openOps: CUDA is not-built: there is no file \/nowhere\/stepcredit_cuda\.so\. Remedy: .*STEPCREDIT_CUDA=on/,
+    );
+    delete process.env["STEPCREDIT_CUDA_PLUGIN"];
   });
 });
 
