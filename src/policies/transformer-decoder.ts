@@ -62,7 +62,7 @@ export class TransformerDecoder {
     const x = take("x", R * H);
     const h = take("h", R * H);
     const rrms = take("rrms", R);
-    const headRrms = take("headRrms", qkNorm ? R * heads : 0);
+    const headRrms = qkNorm ? take("headRrms", R * heads) : undefined;
     const q = take("q", R * width);
     const raw = qkNorm ? { q: take("rawQ", R * width), k: take("rawK", R * kvHeads * D) } : undefined;
     const attended = take("attended", R * width);
@@ -76,8 +76,8 @@ export class TransformerDecoder {
       project(ops, block.q, h, raw?.q ?? q, R);
       project(ops, block.k, h, raw?.k ?? k, R);
       project(ops, block.v, h, v, R);
-      normHeads(this.#model, block.qNorm, raw?.q, q, headRrms.subarray(0, R * heads));
-      normHeads(this.#model, block.kNorm, raw?.k, k, headRrms.subarray(0, R * kvHeads));
+      normHeads(this.#model, block.qNorm, raw?.q, q, headRrms?.subarray(0, R * heads));
+      normHeads(this.#model, block.kNorm, raw?.k, k, headRrms?.subarray(0, R * kvHeads));
       ops.rope({ x: q, heads, ...rotary });
       ops.rope({ x: k, heads: kvHeads, ...rotary });
       ops.decodeAttention({
