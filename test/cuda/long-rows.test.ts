@@ -40,7 +40,7 @@ describe("device code on the host takes rows of many threads", () => {
 function longRows(dtype: keyof typeof wide): OpCase[] {
   const typed = (): Float32Array | Typed => (dtype === "f32" ? floats.slice() : { dtype, data: bitsOf(dtype, floats) });
   const rows = { logits: typed(), targetOffsets, targets };
-  const saved = reference().logprobs({ ...rows, entropy: true } as Parameters<Ops["logprobs"]>[0]);
+  const saved = reference().logprobs({ ...rows, entropy: true });
   const upstream = {
     lse: Float32Array.from(saved.lse),
     entropy: Float32Array.from(saved.entropy!),
@@ -58,7 +58,7 @@ function longRows(dtype: keyof typeof wide): OpCase[] {
       const logits = typed();
       const args = { ...rows, ...given, logits, dlogits: logits };
       const dlogits = ops.logprobsBackward(args as unknown as Parameters<Ops["logprobsBackward"]>[0]);
-      return { dlogits: dlogits instanceof Float32Array ? dlogits : floatsOf(dlogits as unknown as Typed) };
+      return { dlogits: dlogits instanceof Float32Array ? dlogits : floatsOf(dlogits) };
     },
   });
   return [
@@ -72,7 +72,7 @@ function longRows(dtype: keyof typeof wide): OpCase[] {
           entropy: make.filled(T),
           sumSquares: make.filled(T),
         };
-        return { ...ops.logprobs({ ...rows, ...out } as unknown as Parameters<Ops["logprobs"]>[0]) };
+        return { ...ops.logprobs({ ...rows, ...out }) };
       },
     },
     gradient("log-probs", quiet),
