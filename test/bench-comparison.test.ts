@@ -1,6 +1,10 @@
 import { describe, expect, it } from "vitest";
+import { comparisonPage } from "../bench/comparison/page.ts";
+import { curvePlot, pricePlot } from "../bench/comparison/plots.ts";
+import { recordOf, type NamedFile } from "../bench/comparison/record.ts";
 import { withoutPart } from "../bench/comparison/repair-variants.ts";
 import { measureStrategy } from "../bench/comparison/strategies.ts";
+import type { ComparedRun } from "../src/run/compare.ts";
 import { resolveRun } from "../src/run/config.ts";
 import { setUp } from "../src/run/setup.ts";
 import { chainArithmetic } from "../src/tasks/chain-arithmetic.ts";
@@ -115,5 +119,121 @@ describe("a repair with parts left out", () => {
   it("is of a task whose repairs are written backward", async () => {
     const { task: forward } = await setUp(resolveRun({ task: "chain-arithmetic" }, "here"));
     expect(() => withoutPart(forward, "whole")).toThrow("written backward");
+  });
+});
+
+describe("the record of a comparison", () => {
+  const run = (seed: number, end: number): ComparedRun => ({
+    seed,
+    tokens: 240_000,
+    updates: 10,
+    curve: [
+      [0, 0.1, 0.1],
+      [120_000, 0.2, end / 2],
+      [240_000, 0.3, end],
+    ],
+    seconds: 1,
+    failed: 10,
+    withReference: 5,
+    judged: 5,
+    agreed: 4,
+    repairsTried: 3,
+    repairsVerified: 2,
+    repairsAccepted: 1,
+  });
+  const config = resolveRun({ task: "chain-arithmetic", lr: 0.5, seed: 3, policy: "some/where" }, "here");
+  const file = (name: string, ...runs: ComparedRun[]) => ({
+    name,
+    content: { seeds: [], variants: [{ name: "iop", config, runs }] },
+  });
+  const identification = {
+    name: "h",
+    problems: 1,
+    groupSize: 2,
+    results: [
+      { name: "siblings", failed: 8, withReference: 4, agreed: 3, tokens: 0 },
+      { name: "search", failed: 4, withReference: 0, agreed: 0, tokens: 40 },
+    ],
+  };
+  const env = { cpu: "a processor", cores: 1, system: "s", isa: "i", blas: null, node: "20", commit: "c", date: "d" };
+  const record = (...files: NamedFile[]) => recordOf({ ...env, note: "" }, files);
+
+  it("joins the seeds of a variant from all files of its group, in their order", () => {
+    const { groups } = record(file("methods.h.1.json", run(1, 0.6)), file("methods.h.0.json", run(0, 0.4)));
+    expect(groups.map(({ kind, start }) => [kind, start])).toEqual([["methods", "h"]]);
+    expect(groups[0].variants[0].runs.map(({ seed }) => seed)).toEqual([0, 1]);
+    expect(groups[0].variants[0].settings).toEqual({ lr: 0.5 });
+  });
+
+  it("refuses a seed that comes twice, other settings under one name, and a file of another name", () => {
+    expect(() => record(file("methods.h.0.json", run(0, 1)), file("methods.h.1.json", run(0, 1)))).toThrow("twice");
+    const other = { seeds: [], variants: [{ name: "iop", config: { ...config, lr: 1 }, runs: [run(1, 1)] }] };
+    expect(() => record(file("methods.h.0.json", run(0, 1)), { name: "methods.h.1.json", content: other })).toThrow(
+      "same settings",
+    );
+    expect(() => record({ name: "notes.txt", content: {} })).toThrow("expected KIND.START.json");
+  });
+
+  it("fills the marked places of a page and draws the plots that it shows", () => {
+    const made = record(file("methods.h.json", run(0, 0.4), run(1, 0.6)), {
+      name: "identify.h.json",
+      content: identification,
+    });
+    const text = [
+      "before",
+      "<!-- group methods h settings -->",
+      "old",
+      "<!-- end -->",
+      "<!-- plot methods h -->",
+      "<!-- end -->",
+      "<!-- identification -->",
+      "<!-- end -->",
+      "<!-- prices h -->",
+      "<!-- end -->",
+      "after",
+    ].join("\n");
+    const files = comparisonPage(text, made);
+    const page = files["comparison.md"];
+    expect(page).not.toContain("old");
+    expect(page.startsWith("before\n") && page.endsWith("\nafter")).toBe(true);
+    expect(page).toContain("| iop: lr 0.5 | .175 ± .035 | .250 ± .071 | **.500 ± .141** |");
+    expect(page).toContain("| siblings | 0.75 / 0.50 / 0 |");
+    expect(page).toContain("| search | – / 0.00 / 10 |");
+    const shown = [...page.matchAll(/\]\((comparison\/[^)]*)\)/g)].map(([, name]) => name);
+    expect(shown).toEqual(Object.keys(files).filter((name) => name.endsWith(".svg")));
+    expect(comparisonPage(page, made)["comparison.md"]).toBe(page);
+    expect(() => comparisonPage("<!-- group methods other -->\n<!-- end -->", made)).toThrow(
+      "expected runs of methods",
+    );
+  });
+});
+
+describe("a plot of curves", () => {
+  it("draws larger shares higher, and names as text", () => {
+    const at = (share: number) => {
+      const svg = curvePlot(
+        "t",
+        [
+          { name: "a < b", points: [[0, share, 0]] },
+          { name: "top", points: [[0, 1, 0]] },
+        ],
+        1,
+      );
+      expect(svg).toContain("a &lt; b");
+      return Number(/<polyline[^>]*points="[\d.]+,([\d.]+)"/.exec(svg)![1]);
+    };
+    expect(at(0.2)).toBeGreaterThan(at(0.7));
+  });
+
+  it("draws what costs more further to the right", () => {
+    const svg = pricePlot(
+      "t",
+      [1, 10, 100].map((x) => ({ name: String(x), x, y: 0.5 })),
+    );
+    const [one, ten, hundred] = [...svg.matchAll(/<circle cx="([\d.]+)" cy="[\d.]+" r="5" fill="#\w+"\/>(?!<text)/g)]
+      .slice(0, 3)
+      .map(([, x]) => Number(x));
+    expect(ten - one).toBeGreaterThan(0);
+    expect(hundred - ten).toBeCloseTo(ten - one);
   });
 });
