@@ -1,7 +1,8 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { comparisonPage } from "../bench/comparison/page.ts";
 import { curvePlot, pricePlot } from "../bench/comparison/plots.ts";
-import { recordOf, type NamedFile } from "../bench/comparison/record.ts";
+import { recordOf, type ComparisonRecord, type NamedFile } from "../bench/comparison/record.ts";
 import { withoutPart } from "../bench/comparison/repair-variants.ts";
 import { measureStrategy } from "../bench/comparison/strategies.ts";
 import type { ComparedRun } from "../src/run/compare.ts";
@@ -162,7 +163,7 @@ describe("the record of a comparison", () => {
     const { groups } = record(file("methods.h.1.json", run(1, 0.6)), file("methods.h.0.json", run(0, 0.4)));
     expect(groups.map(({ kind, start }) => [kind, start])).toEqual([["methods", "h"]]);
     expect(groups[0].variants[0].runs.map(({ seed }) => seed)).toEqual([0, 1]);
-    expect(groups[0].variants[0].settings).toEqual({ lr: 0.5 });
+    expect(groups[0].variants[0].settings).toEqual({ lr: 0.5, epochs: 2 });
   });
 
   it("refuses a seed that comes twice, other settings under one name, and a file of another name", () => {
@@ -196,7 +197,7 @@ describe("the record of a comparison", () => {
     const page = files["comparison.md"];
     expect(page).not.toContain("old");
     expect(page.startsWith("before\n") && page.endsWith("\nafter")).toBe(true);
-    expect(page).toContain("| iop: lr 0.5 | .175 ± .035 | .250 ± .071 | **.500 ± .141** |");
+    expect(page).toContain("| iop: epochs 2, lr 0.5 | .175 ± .035 | .250 ± .071 | **.500 ± .141** |");
     expect(page).toContain("| siblings | 0.75 / 0.50 / 0 |");
     expect(page).toContain("| search | – / 0.00 / 10 |");
     const shown = [...page.matchAll(/\]\((comparison\/[^)]*)\)/g)].map(([, name]) => name);
@@ -235,5 +236,17 @@ describe("a plot of curves", () => {
       .map(([, x]) => Number(x));
     expect(ten - one).toBeGreaterThan(0);
     expect(hundred - ten).toBeCloseTo(ten - one);
+  });
+});
+
+describe("docs/comparison.md", () => {
+  const docs = new URL("../docs/", import.meta.url);
+  const read = (name: string) => readFileSync(new URL(name, docs), "utf8");
+
+  it("is what its record says, tables and plots", () => {
+    const record = JSON.parse(read("comparison/record.json")) as ComparisonRecord;
+    for (const [name, text] of Object.entries(comparisonPage(read("comparison.md"), record))) {
+      expect(read(name), name).toBe(text);
+    }
   });
 });

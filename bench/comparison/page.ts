@@ -3,7 +3,7 @@
 import { markdownTable } from "./markdown.ts";
 import { curvePlot, pricePlot, type Series } from "./plots.ts";
 import type { ComparisonRecord, RecordedGroup, RecordedRun, RecordedVariant } from "./record.ts";
-import { deviation, mean, sampledAt } from "../../src/run/curves.ts";
+import { deviation, mean, sampledAt, thousands } from "../../src/run/curves.ts";
 
 /** Files by name: the page, and the plots that it shows. */
 export type PageFiles = Readonly<Record<string, string>>;
@@ -83,11 +83,15 @@ const spread = (values: readonly number[]): string => {
 
 const sampledAtEnd = ({ curve }: RecordedRun): number => curve.at(-1)?.[2] ?? NaN;
 
+/** Tokens at which accuracies are shown, where all runs of a group come so far, besides their end. */
+const marks = [60_000, 120_000];
+
 function groupTable(group: RecordedGroup, withSettings: boolean): string[] {
+  const reached = Math.min(...group.variants.flatMap(({ runs }) => runs.map(({ curve }) => curve.at(-1)?.[0] ?? 0)));
+  const shown = marks.filter((mark) => mark < reached);
   const header = [
     "",
-    "60 k",
-    "120 k",
+    ...shown.map(thousands),
     "the end",
     "greedy at the end",
     "seeds",
@@ -111,7 +115,7 @@ function groupTable(group: RecordedGroup, withSettings: boolean): string[] {
     const share = (part: number, whole: number): string => (whole === 0 ? "" : (part / whole).toFixed(2));
     return [
       withSettings ? `${name}: ${settingsText(settings)}` : name,
-      ...[60_000, 120_000].map((tokens) => spread(runs.map(({ curve }) => sampledAt(curve, tokens)))),
+      ...shown.map((tokens) => spread(runs.map(({ curve }) => sampledAt(curve, tokens)))),
       mean(runs.map(sampledAtEnd)) === best ? `**${atEnd}**` : atEnd,
       spread(runs.map(({ curve }) => curve.at(-1)?.[1] ?? NaN)),
       String(runs.length),
@@ -124,8 +128,8 @@ function groupTable(group: RecordedGroup, withSettings: boolean): string[] {
   return markdownTable([header, ...rows]);
 }
 
-/** Fields of a run's budget and evaluation say nothing about a method. */
-const unsaid = ["warmStartSeed", "budgetTokens", "evaluateEvery", "evaluationProblems", "search", "method", "threads"];
+/** What all variants have, or their names say. */
+const unsaid = ["budgetTokens", "search", "method"];
 
 const settingsText = (settings: Readonly<Record<string, unknown>>): string =>
   Object.entries(settings)
@@ -138,10 +142,10 @@ function groupPlot(group: RecordedGroup): string {
   const series = group.variants.map(({ name, runs }): Series => {
     // Runs end a little before their budget, each at another number of tokens.
     const last = Math.min(...runs.map(({ curve }) => curve.at(-1)?.[0] ?? 0));
-    const marks = Array.from({ length: 9 }, (_, i) => (last * i) / 8);
+    const points = Array.from({ length: 9 }, (_, i) => (last * i) / 8);
     return {
       name,
-      points: marks.map((tokens) => {
+      points: points.map((tokens) => {
         const values = runs.map(({ curve }) => sampledAt(curve, tokens));
         return [tokens, mean(values), deviation(values)] as const;
       }),

@@ -24,7 +24,7 @@ export type RecordedRun = Omit<ComparedRun, "seconds">;
 
 export interface RecordedVariant {
   readonly name: string;
-  /** the fields of its configuration that have not their default */
+  /** rate and epochs, and the other fields of its configuration that have not their default */
   readonly settings: Readonly<Record<string, unknown>>;
   /** by seed */
   readonly runs: readonly RecordedRun[];
@@ -51,8 +51,12 @@ export interface NamedFile {
   readonly content: unknown;
 }
 
-/** Fields that a run is not told apart by. */
-const common: readonly (keyof RunConfig)[] = ["seed", "task", "policy", "repairFormat", "level", "runs", "name"];
+/** Fields that a run is not told apart by: they are those of its start, or change nothing that it does. */
+const common: readonly (keyof RunConfig)[] = [
+  ...(["task", "level", "policy", "repairFormat", "tokenizer", "symbols"] as const),
+  ...(["warmStartSteps", "warmStartRepairs", "warmStartNoise", "warmStartSlip", "warmStartSeed"] as const),
+  ...(["seed", "evaluateEvery", "threads", "runs", "name"] as const),
+];
 
 /**
  * @param files of `stepcredit compare --json`, of `hindsight-causes.ts`, and of `identify.ts`, which are called identify.START.json
@@ -101,6 +105,8 @@ function withoutSeconds({ seconds: _, curve, ...run }: ComparedRun): RecordedRun
 function settingsOf(config: RunConfig): Record<string, unknown> {
   const defaults = resolveRun({ task: config.task }, "defaults");
   const keys = (Object.keys(config) as (keyof RunConfig)[]).filter((key) => !common.includes(key));
-  const differs = keys.filter((key) => JSON.stringify(config[key]) !== JSON.stringify(defaults[key]));
-  return Object.fromEntries(differs.map((key) => [key, config[key]]));
+  const said = keys.filter(
+    (key) => key === "lr" || key === "epochs" || JSON.stringify(config[key]) !== JSON.stringify(defaults[key]),
+  );
+  return Object.fromEntries(said.map((key) => [key, config[key]]));
 }
