@@ -8,8 +8,21 @@ export interface Series {
 
 const width = 900;
 const height = 380;
-const [left, right, top, bottom] = [52, 200, 40, 34];
-const colours = ["#2563a8", "#c2571a", "#3b8050", "#8a4fa3", "#7a6a2f", "#b03050", "#4a7d8c", "#60656c"];
+const [left, right, top, bottom] = [52, 240, 40, 34];
+const colours = [
+  "#2563a8",
+  "#c2571a",
+  "#3b8050",
+  "#8a4fa3",
+  "#7a6a2f",
+  "#b03050",
+  "#4a7d8c",
+  "#60656c",
+  "#b8860b",
+  "#1a1a1a",
+  "#e377c2",
+  "#17a2b8",
+];
 
 const escape = (text: string): string => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 

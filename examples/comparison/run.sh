@@ -43,18 +43,25 @@ for seed in $seeds; do
   from h75 backward $seed outcome:lr=0.0003,epochs=2 positiveOnly:lr=0.0003,epochs=4 \
     iop-without-repair:method=iop,repair=false,lr=0.0003,epochs=4 iop:$full,replay=both \
     positiveOnly-with-replay:method=positiveOnly,replay=solutions,lr=0.0003,epochs=4 \
+    iop-positive:method=iop,$full,replay=both,contrast=positive \
     monteCarlo:problemsPerIteration=8,lr=0.0001,epochs=2 tree:groupSize=4,branches=4,lr=0.0003,epochs=2
   from h35 backward $seed outcome:lr=0.0003,epochs=2 positiveOnly \
     iop-without-repair:method=iop,repair=false iop:$full,replay=both \
     iop-positive:method=iop,$full,replay=both,contrast=positive positiveOnly-with-replay:method=positiveOnly,replay=solutions
   from h90 backward $seed outcome:lr=0.0006,epochs=2 positiveOnly iop-without-repair:method=iop,repair=false \
-    iop:$full,replay=both iop-without-replay:method=iop,$full positiveOnly-with-replay:method=positiveOnly,replay=solutions
+    iop:$full,replay=both iop-without-replay:method=iop,$full positiveOnly-with-replay:method=positiveOnly,replay=solutions \
+    iop-positive:method=iop,$full,replay=both,contrast=positive \
+    outcome-slower:method=outcome,lr=0.0003,epochs=2 outcome-slowest:method=outcome,lr=0.0001,epochs=4 \
+    positiveOnly-slower:method=positiveOnly,lr=0.0003,epochs=4
   from v90 forward $seed outcome:lr=0.0006,epochs=2 positiveOnly iop-with-verified-pairs:method=iop,repair=true
   from f90 hinted $seed outcome:lr=0.0006,epochs=2 positiveOnly \
-    iop:repair=true,repairsPerGroup=4,repairPlausibility=0.01,replay=both
+    iop:repair=true,repairsPerGroup=4,repairPlausibility=0.01,replay=both \
+    iop-without-replay:method=iop,repair=true,repairsPerGroup=4,repairPlausibility=0.01 \
+    iop-without-filter:method=iop,repair=true,repairsPerGroup=4
   from n90 forward $seed outcome:lr=0.0006,epochs=2 positiveOnly iop-without-repair:method=iop,repair=false
   $compare $here/swaps.yaml outcome:lr=0.0003,epochs=2 outcome-faster:method=outcome,lr=0.0006,epochs=2 positiveOnly \
     iop-siblings:method=iop,search=none iop-search:method=iop,search=gallop iop-bisect:method=iop,search=bisect,searchProbes=4 \
+    iop-bisect-positive:method=iop,search=bisect,searchProbes=4,contrast=positive \
     monteCarlo:problemsPerIteration=8,lr=0.0001,epochs=2 \
     --set policy=runs/w90/policy --set evaluateEvery=60000 --seeds $seed --json "$out/methods.w90.$seed.json"
 done
@@ -66,8 +73,8 @@ $compare $here/chain.yaml iop:$iop,replay=both penalty-step:$iop,replay=both,pen
   penalty-suffix:$iop,replay=both,penalty=suffix only-positive:$iop,replay=both,contrast=positive \
   only-negative:$iop,replay=both,contrast=negative replay-none:$iop replay-solutions:$iop,replay=solutions \
   replay-repairs:$iop,replay=repairs no-filter:method=iop,repair=true,repairsPerGroup=4,replay=both \
-  $small --seeds 0 --json "$out/ablation.h75.json"
-$bench/hindsight-causes.ts $here/chain.yaml "$out/causes.h75.json" 0 whole,hidden,alone policy=runs/h75/policy \
+  $small --seeds 0,1,2 --json "$out/ablation.h75.json"
+$bench/hindsight-causes.ts $here/chain.yaml "$out/causes.h75.json" 0,1,2 whole,hidden,alone policy=runs/h75/policy \
   repairFormat=backward repairsPerGroup=4 repairPlausibility=0.003 replay=both budgetTokens=120000 evaluateEvery=60000
 
 # ── who names the right step
