@@ -90,6 +90,7 @@ const startFields = [
   "warmStartSteps",
   "warmStartRepairs",
   "warmStartNoise",
+  "warmStartSlip",
   "warmStartSeed",
 ] as const satisfies readonly (keyof RunConfig)[];
 

@@ -267,9 +267,13 @@ const optimizationFields = {
     .min(0)
     .max(1)
     .default(0.3)
-    .describe(
-      "probability of a slip wherever a demonstration of a procedural task can have one; chain-arithmetic has its own",
-    ),
+    .describe("probability of a slip wherever a demonstration of a procedural task in text can have one"),
+  warmStartSlip: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0.9)
+    .describe("the same for chain-arithmetic: that a result which leaves 0 … 96 is written one too large"),
   warmStartRepairs: z
     .enum(repairData)
     .default("verified")

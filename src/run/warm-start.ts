@@ -69,10 +69,11 @@ export interface Example {
 export function warmStartOf(config: {
   readonly warmStartRepairs: RepairData;
   readonly warmStartSteps: number;
+  readonly warmStartSlip: number;
   readonly warmStartSeed: number;
 }): WarmStartConfig {
-  const { warmStartRepairs, warmStartSteps: steps, warmStartSeed: seed } = config;
-  return { ...warmStartDefaults[warmStartRepairs], steps, seed };
+  const { warmStartRepairs, warmStartSteps: steps, warmStartSlip: slip, warmStartSeed: seed } = config;
+  return { ...warmStartDefaults[warmStartRepairs], steps, slip, seed };
 }
 
 /** A policy with a table of positions that begins with the task's. */

@@ -64,6 +64,7 @@ describe("a configuration", () => {
     [{ ...least, promptField: "" }, /^here: promptField: /],
     [{ task: "swaps", curriculum: true }, /^here: curriculum: expected a list of problems/],
     [{ task: "swaps", warmStartNoise: 1.5 }, /^here: warmStartNoise: .*received 1.5$/],
+    [{ task: "chain-arithmetic", warmStartSlip: -1 }, /^here: warmStartSlip: .*received -1$/],
     [{ ...least, template: "Q:" }, 'here: template: expected {prompt} in it, received "Q:"'],
     [{ ...least, repairTemplate: "{prompt}" }, /^here: repairTemplate: expected {attempt} in it/],
     [{ ...least, critiqueTemplate: "{prompt}" }, /^here: critiqueTemplate: expected {steps} in it/],

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { resolveRun, type RunSettings } from "../../src/run/config.ts";
 import { setUp } from "../../src/run/setup.ts";
+import { warmStartOf } from "../../src/run/warm-start.ts";
 import { proceduralTaskNames } from "../../src/tasks/procedural/index.ts";
 import { random } from "../support/random.ts";
 
@@ -73,6 +74,13 @@ describe("the problems that a program makes", () => {
     const unsure = await made({ task: "multiplication", steps: "entropy:1.5,2" });
     const logprobs = [0, -2, -2, -2];
     expect(unsure.task.segment([0, 0, 0, 0], { logprobs })).toEqual([{ start: 0, end: 2 }, { start: 2, end: 4 }]); // prettier-ignore
+  });
+
+  it("are demonstrated with as many slips as the configuration says", () => {
+    const slipOf = (settings: RunSettings) =>
+      warmStartOf(resolveRun({ task: "chain-arithmetic", ...settings }, "here")).slip;
+    expect(slipOf({})).toBe(0.9);
+    expect(slipOf({ warmStartSlip: 0.25, warmStartRepairs: "hindsight" })).toBe(0.25);
   });
 
   it("teach a fresh policy to write demonstrations, not one that was loaded", async () => {
