@@ -22,7 +22,7 @@ import {
   type SearchConfig,
   type Tree,
 } from "../../src/trajectory/index.ts";
-import { measureLogprobs } from "../../src/update.ts";
+import { measureLogprobs } from "../../src/reference.ts";
 
 /** A way to find references. All but `siblings` are asked where a group has no success. */
 export type Strategy =
