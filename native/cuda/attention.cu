@@ -135,7 +135,7 @@ __device__ void attend_run(const TreeAttentionArgs& args, const Forest& forest, 
 constexpr int kRunShares = 4;
 
 template <int kColumnTiles>
-__global__ void __launch_bounds__(kTileThreads, kColumnTiles <= 2 ? 2 : 1)
+__global__ void __launch_bounds__(kTileThreads, 1)
     attend_tree(TreeAttentionArgs args, Forest forest, RowTiles tiles, RowForm form) {
   __shared__ Tile tile;
   __shared__ int32_t kept[Path::kKept];

@@ -119,7 +119,7 @@ __device__ LogitRow<float> slab_row(const HeadRows& rows, const float* y, const 
 // Adds the slab to the sums of a row, which are the threads' own until the last slab. Until then logprobs holds the logits of
 // the targets that have gone by.
 template <int kRowThreads, bool with_entropy>
-__global__ void __launch_bounds__(kRowThreads, 1024 / kRowThreads)
+__global__ void __launch_bounds__(kRowThreads, kRowThreads < 64 ? 16 : 1024 / kRowThreads)
     add_slab(LinearLogprobsArgs args, const int32_t* list, Slab slab, const float* y, RowSums<float>* carried) {
   const int64_t t = list[blockIdx.x];
   const LogitRow<float> row = slab_row(args.head, y, slab, t);

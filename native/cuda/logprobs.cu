@@ -15,7 +15,7 @@ template <class Element, int kThreads, bool with_moments>
 __global__ void __launch_bounds__(kThreads) logprobs_row(LogprobsArgs args) {
   const int64_t t = blockIdx.x;
   const LogitRow<Element> row = logit_row<Element>(args.rows, t);
-  float *const logprobs = args.logprobs + args.rows.target_offsets[t];
+  float* const logprobs = args.logprobs + args.rows.target_offsets[t];
   if (!row.has_targets()) {
     for (int64_t k = threadIdx.x; k < row.count; k += kThreads) logprobs[k] = 0.0f;
     return;
@@ -29,10 +29,10 @@ __global__ void __launch_bounds__(kThreads) logprobs_row(LogprobsArgs args) {
 }
 
 template <class Element, int kThreads>
-__global__ void __launch_bounds__(kThreads) gradient_row(LogprobsBackwardArgs args, float sign, float *kept_y) {
+__global__ void __launch_bounds__(kThreads, 1) gradient_row(LogprobsBackwardArgs args, float sign, float* kept_y) {
   const int64_t t = blockIdx.x, first = args.rows.target_offsets[t];
   const LogitRow<Element> row = logit_row<Element>(args.rows, t);
-  Element *const out = static_cast<Element *>(args.dlogits) + t * row.V;
+  Element* const out = static_cast<Element*>(args.dlogits) + t * row.V;
   if (!row.has_targets()) {
     clear_row<kThreads>(out, row.V);
     return;
@@ -47,7 +47,7 @@ __global__ void __launch_bounds__(kThreads) gradient_row(LogprobsBackwardArgs ar
 
 }  // namespace
 
-void enqueue_logprobs(const LogprobsArgs &args, cudaStream_t stream) {
+void enqueue_logprobs(const LogprobsArgs& args, cudaStream_t stream) {
   if (args.rows.T == 0) return;
   with_element(args.rows.dtype, [&](auto type) {
     using Element = typename decltype(type)::Element;
@@ -60,7 +60,7 @@ void enqueue_logprobs(const LogprobsArgs &args, cudaStream_t stream) {
   });
 }
 
-void enqueue_logprobs_backward(const LogprobsBackwardArgs &args, float sign, float *kept_y, cudaStream_t stream) {
+void enqueue_logprobs_backward(const LogprobsBackwardArgs& args, float sign, float* kept_y, cudaStream_t stream) {
   if (args.rows.T == 0 || args.rows.V == 0) return;
   with_element(args.rows.dtype, [&](auto type) {
     using Element = typename decltype(type)::Element;
@@ -71,17 +71,17 @@ void enqueue_logprobs_backward(const LogprobsBackwardArgs &args, float sign, flo
   });
 }
 
-int32_t logprobs(const LogprobsArgs *args, ScStream stream, ScError *error) {
-  Queue &queue = queue_of(stream);
+int32_t logprobs(const LogprobsArgs* args, ScStream stream, ScError* error) {
+  Queue& queue = queue_of(stream);
   enqueue_logprobs(*args, queue.stream);
   return launched(&queue, "logprobs", error);
 }
 
-int32_t logprobs_backward(const LogprobsBackwardArgs *args, ScStream stream, ScError *error) {
-  Queue &queue = queue_of(stream);
-  void *const kept_y = scratch(&queue, static_cast<size_t>(args->rows.N + 1) * sizeof(float), "logprobs_backward", error);
+int32_t logprobs_backward(const LogprobsBackwardArgs* args, ScStream stream, ScError* error) {
+  Queue& queue = queue_of(stream);
+  void* const kept_y = scratch(&queue, static_cast<size_t>(args->rows.N + 1) * sizeof(float), "logprobs_backward", error);
   if (!kept_y) return 1;
-  enqueue_logprobs_backward(*args, 1.0f, static_cast<float *>(kept_y), queue.stream);
+  enqueue_logprobs_backward(*args, 1.0f, static_cast<float*>(kept_y), queue.stream);
   return launched(&queue, "logprobs_backward", error);
 }
 

@@ -21,19 +21,19 @@ struct UpdateRows {
   TokenForm form;
   IgnoredTargets ignored;
   PolicyLossTargets targets;
-  const float *entropy_weights;
-  float *logprobs;
-  float *lse;
-  float *entropy;  // null: nobody wants it
-  float *kept_y;   // [N] scratch memory
-  void *dlogits;
+  const float* entropy_weights;
+  float* logprobs;
+  float* lse;
+  float* entropy;  // null: nobody wants it
+  float* kept_y;   // [N] scratch memory
+  void* dlogits;
 };
 
 template <class Element, int kThreads>
 __global__ void __launch_bounds__(kThreads) update_row(UpdateRows args) {
   const int64_t t = blockIdx.x, first = args.rows.target_offsets[t];
   const LogitRow<Element> row = logit_row<Element>(args.rows, t);
-  Element *const out = static_cast<Element *>(args.dlogits) + t * row.V;
+  Element* const out = static_cast<Element*>(args.dlogits) + t * row.V;
   if (!row.has_targets()) {
     for (int64_t k = threadIdx.x; k < row.count; k += kThreads) args.logprobs[first + k] = 0.0f;
     clear_row<kThreads>(out, row.V);
@@ -60,7 +60,7 @@ __global__ void __launch_bounds__(kThreads) update_row(UpdateRows args) {
   row_gradient<kThreads>(row, upstream, args.kept_y + first, out);
 }
 
-void enqueue_rows(const UpdateRows &args, cudaStream_t stream) {
+void enqueue_rows(const UpdateRows& args, cudaStream_t stream) {
   if (args.rows.T == 0 || args.rows.V == 0) return;
   with_element(args.rows.dtype, [&](auto type) {
     using Element = typename decltype(type)::Element;
@@ -74,7 +74,7 @@ void enqueue_rows(const UpdateRows &args, cudaStream_t stream) {
 // −Σ entropy_weights · entropy over the rows with a target that counts, as
 // partial sums of the loss.
 __global__ void __launch_bounds__(kLossThreads)
-    entropy_of_rows(LogitRows rows, const float *entropy_weights, const float *entropy, LossSums *partial) {
+    entropy_of_rows(LogitRows rows, const float* entropy_weights, const float* entropy, LossSums* partial) {
   const int64_t begin = static_cast<int64_t>(blockIdx.x) * kTargetBlock;
   LossSums sums = {};
   for (int64_t t = begin + threadIdx.x; t < begin + kTargetBlock && t < rows.T; t += kLossThreads) {
@@ -90,38 +90,38 @@ __global__ void __launch_bounds__(kLossThreads)
 // The scratch memory of an update: partial sums of the loss, then those of the
 // entropies; a number per target; entropies where the caller wants none.
 struct UpdateScratch {
-  LossSums *partial;
+  LossSums* partial;
   int64_t loss_sums, entropy_sums;
-  float *kept_y;
-  float *entropy;  // null: nobody wants it
+  float* kept_y;
+  float* entropy;  // null: nobody wants it
 };
 
 template <class Loss>
-bool take_scratch(const PolicyUpdateArgs<Loss> &args, int64_t loss_sums, Queue *queue, const char *op, UpdateScratch *taken,
-                  ScError *error) {
+bool take_scratch(const PolicyUpdateArgs<Loss>& args, int64_t loss_sums, Queue* queue, const char* op, UpdateScratch* taken,
+                  ScError* error) {
   const bool bonus = args.entropy_weights != nullptr;
   const int64_t sums = loss_sums + (bonus ? target_blocks(args.rows.T) : 0);
   const int64_t floats = args.rows.N + (bonus && !args.entropy ? args.rows.T : 0);
   const size_t bytes = static_cast<size_t>(sums + 1) * sizeof(LossSums) + static_cast<size_t>(floats) * sizeof(float);
-  LossSums *const partial = static_cast<LossSums *>(scratch(queue, bytes, op, error));
+  LossSums* const partial = static_cast<LossSums*>(scratch(queue, bytes, op, error));
   if (!partial) return false;
-  float *const kept_y = reinterpret_cast<float *>(partial + sums + 1);
+  float* const kept_y = reinterpret_cast<float*>(partial + sums + 1);
   *taken = {partial, loss_sums, sums - loss_sums, kept_y, args.entropy || !bonus ? args.entropy : kept_y + args.rows.N};
   return true;
 }
 
 template <class Loss>
-void enqueue_metrics(const PolicyUpdateArgs<Loss> &args, const UpdateScratch &taken, cudaStream_t stream) {
+void enqueue_metrics(const PolicyUpdateArgs<Loss>& args, const UpdateScratch& taken, cudaStream_t stream) {
   if (taken.entropy_sums > 0)
     launch(entropy_of_rows, {static_cast<unsigned>(taken.entropy_sums), kLossThreads}, stream, args.rows, args.entropy_weights,
-           static_cast<const float *>(taken.entropy), taken.partial + taken.loss_sums);
+           static_cast<const float*>(taken.entropy), taken.partial + taken.loss_sums);
   enqueue_sum(taken.partial, taken.loss_sums + taken.entropy_sums, args.loss.targets.metrics, stream);
 }
 
 template <class Loss>
-int32_t update_tokens(const PolicyUpdateArgs<Loss> &args, const TokenForm &form, const char *op, ScStream stream,
-                      ScError *error) {
-  Queue &queue = queue_of(stream);
+int32_t update_tokens(const PolicyUpdateArgs<Loss>& args, const TokenForm& form, const char* op, ScStream stream,
+                      ScError* error) {
+  Queue& queue = queue_of(stream);
   UpdateScratch taken;
   if (!take_scratch(args, target_blocks(args.loss.targets.N), &queue, op, &taken, error)) return 1;
   PolicyLossTargets targets = args.loss.targets;
@@ -136,8 +136,8 @@ int32_t update_tokens(const PolicyUpdateArgs<Loss> &args, const TokenForm &form,
 }
 
 template <class Loss>
-int32_t update_sequences(const PolicyUpdateArgs<Loss> &args, const char *op, ScStream stream, ScError *error) {
-  Queue &queue = queue_of(stream);
+int32_t update_sequences(const PolicyUpdateArgs<Loss>& args, const char* op, ScStream stream, ScError* error) {
+  Queue& queue = queue_of(stream);
   UpdateScratch taken;
   if (!take_scratch(args, args.loss.sequences.B, &queue, op, &taken, error)) return 1;
   Loss loss = args.loss;
@@ -152,43 +152,43 @@ int32_t update_sequences(const PolicyUpdateArgs<Loss> &args, const char *op, ScS
 
 }  // namespace
 
-int32_t policy_update_clip(const PolicyUpdateArgs<PolicyLossClipArgs> *args, ScStream stream, ScError *error) {
+int32_t policy_update_clip(const PolicyUpdateArgs<PolicyLossClipArgs>* args, ScStream stream, ScError* error) {
   return update_tokens(*args, token_form(args->loss), "policy_update_clip", stream, error);
 }
 
-int32_t policy_update_cispo(const PolicyUpdateArgs<PolicyLossCispoArgs> *args, ScStream stream, ScError *error) {
+int32_t policy_update_cispo(const PolicyUpdateArgs<PolicyLossCispoArgs>* args, ScStream stream, ScError* error) {
   return update_tokens(*args, token_form(args->loss), "policy_update_cispo", stream, error);
 }
 
-int32_t policy_update_sapo(const PolicyUpdateArgs<PolicyLossSapoArgs> *args, ScStream stream, ScError *error) {
+int32_t policy_update_sapo(const PolicyUpdateArgs<PolicyLossSapoArgs>* args, ScStream stream, ScError* error) {
   return update_tokens(*args, token_form(args->loss), "policy_update_sapo", stream, error);
 }
 
-int32_t policy_update_reinforce(const PolicyUpdateArgs<PolicyLossReinforceArgs> *args, ScStream stream, ScError *error) {
+int32_t policy_update_reinforce(const PolicyUpdateArgs<PolicyLossReinforceArgs>* args, ScStream stream, ScError* error) {
   return update_tokens(*args, token_form(args->loss), "policy_update_reinforce", stream, error);
 }
 
-int32_t policy_update_dppo_tv(const PolicyUpdateArgs<PolicyLossDppoArgs> *args, ScStream stream, ScError *error) {
+int32_t policy_update_dppo_tv(const PolicyUpdateArgs<PolicyLossDppoArgs>* args, ScStream stream, ScError* error) {
   return update_tokens(*args, dppo_tv_form(args->loss), "policy_update_dppo_tv", stream, error);
 }
 
-int32_t policy_update_dppo_kl(const PolicyUpdateArgs<PolicyLossDppoArgs> *args, ScStream stream, ScError *error) {
+int32_t policy_update_dppo_kl(const PolicyUpdateArgs<PolicyLossDppoArgs>* args, ScStream stream, ScError* error) {
   return update_tokens(*args, dppo_kl_form(args->loss), "policy_update_dppo_kl", stream, error);
 }
 
-int32_t policy_update_sequence_clip(const PolicyUpdateArgs<PolicyLossSequenceClipArgs> *args, ScStream stream, ScError *error) {
+int32_t policy_update_sequence_clip(const PolicyUpdateArgs<PolicyLossSequenceClipArgs>* args, ScStream stream, ScError* error) {
   return update_sequences(*args, "policy_update_sequence_clip", stream, error);
 }
 
-int32_t policy_update_gspo_token(const PolicyUpdateArgs<PolicyLossGspoTokenArgs> *args, ScStream stream, ScError *error) {
+int32_t policy_update_gspo_token(const PolicyUpdateArgs<PolicyLossGspoTokenArgs>* args, ScStream stream, ScError* error) {
   return update_sequences(*args, "policy_update_gspo_token", stream, error);
 }
 
-int32_t policy_update_gmpo(const PolicyUpdateArgs<PolicyLossGmpoArgs> *args, ScStream stream, ScError *error) {
+int32_t policy_update_gmpo(const PolicyUpdateArgs<PolicyLossGmpoArgs>* args, ScStream stream, ScError* error) {
   return update_sequences(*args, "policy_update_gmpo", stream, error);
 }
 
-int32_t policy_update_vespo(const PolicyUpdateArgs<PolicyLossVespoArgs> *args, ScStream stream, ScError *error) {
+int32_t policy_update_vespo(const PolicyUpdateArgs<PolicyLossVespoArgs>* args, ScStream stream, ScError* error) {
   return update_sequences(*args, "policy_update_vespo", stream, error);
 }
 

@@ -23,7 +23,7 @@ struct Threads {
 // body(Threads<…>{}) with the threads of a block that has one row of V
 // elements: by V alone, since the bits of a row's sums depend on it.
 template <class Body>
-inline void with_row_threads(int64_t V, const Body &body) {
+inline void with_row_threads(int64_t V, const Body& body) {
   if (V <= 1024) {
     body(Threads<32>{});
   } else if (V <= 65536) {
@@ -34,14 +34,14 @@ inline void with_row_threads(int64_t V, const Body &body) {
 }
 
 template <class Piece>
-__device__ inline bool lies_at(const void *memory) {
+__device__ inline bool lies_at(const void* memory) {
   return reinterpret_cast<uintptr_t>(memory) % sizeof(Piece) == 0;
 }
 
 template <class Piece, class Element>
-__device__ inline Wide<Element> load_pieces(const Element *from) {
+__device__ inline Wide<Element> load_pieces(const Element* from) {
   Piece pieces[sizeof(Wide<Element>) / sizeof(Piece)];
-  const Piece *const at = reinterpret_cast<const Piece *>(from);
+  const Piece* const at = reinterpret_cast<const Piece*>(from);
   for (size_t i = 0; i < sizeof pieces / sizeof(Piece); ++i) pieces[i] = at[i];
   Wide<Element> wide;
   memcpy(&wide, pieces, sizeof wide);
@@ -49,16 +49,16 @@ __device__ inline Wide<Element> load_pieces(const Element *from) {
 }
 
 template <class Piece, class Element>
-__device__ inline void store_pieces(Element *to, const Wide<Element> &wide) {
+__device__ inline void store_pieces(Element* to, const Wide<Element>& wide) {
   Piece pieces[sizeof(Wide<Element>) / sizeof(Piece)];
   memcpy(pieces, &wide, sizeof wide);
-  Piece *const at = reinterpret_cast<Piece *>(to);
+  Piece* const at = reinterpret_cast<Piece*>(to);
   for (size_t i = 0; i < sizeof pieces / sizeof(Piece); ++i) at[i] = pieces[i];
 }
 
 // The first `count` elements, the others −∞.
 template <class Element>
-__device__ inline Wide<Element> load_first(const Element *from, int64_t count) {
+__device__ inline Wide<Element> load_first(const Element* from, int64_t count) {
   Wide<Element> wide;
   SC_UNROLL
   for (int i = 0; i < Wide<Element>::kCount; ++i) {
@@ -71,12 +71,12 @@ __device__ inline Wide<Element> load_first(const Element *from, int64_t count) {
 // How a row may be read and written, by where it begins.
 enum class Pieces { kElements, kWords, kVectors };
 
-__device__ inline Pieces pieces_of(const void *row) {
+__device__ inline Pieces pieces_of(const void* row) {
   return lies_at<uint4>(row) ? Pieces::kVectors : lies_at<unsigned>(row) ? Pieces::kWords : Pieces::kElements;
 }
 
 template <class Element>
-__device__ inline Wide<Element> load_vector(const Element *from, int64_t count, Pieces pieces) {
+__device__ inline Wide<Element> load_vector(const Element* from, int64_t count, Pieces pieces) {
   if (count < Wide<Element>::kCount) return load_first(from, count);
   if (pieces == Pieces::kVectors) return load_wide(from);
   if (pieces == Pieces::kWords) return load_pieces<unsigned>(from);
@@ -91,7 +91,7 @@ enum class Walk { kFromStart, kFromEnd };
 // element; what lies beyond the row is −∞. kInFlight vectors are asked for
 // before the first of them is used.
 template <int kThreads, int kInFlight, Walk walk, class Element, class Body>
-__device__ inline void each_vector(const Element *row, int64_t count, const Body &body) {
+__device__ inline void each_vector(const Element* row, int64_t count, const Body& body) {
   constexpr int kCount = Wide<Element>::kCount, kStep = kThreads * kCount, kRound = kInFlight * kStep;
   const Pieces pieces = pieces_of(row);
   const int64_t rounds = (count + kRound - 1) / kRound;
@@ -109,11 +109,11 @@ __device__ inline void each_vector(const Element *row, int64_t count, const Body
 
 // Written to leave the cache first: nobody reads a row of results from there.
 template <class Element>
-__device__ inline void store_passing(Element *to, const Wide<Element> &wide) {
+__device__ inline void store_passing(Element* to, const Wide<Element>& wide) {
 #if defined(__CUDA_ARCH__)
   uint4 bits;
   memcpy(&bits, &wide, sizeof bits);
-  __stcs(reinterpret_cast<uint4 *>(to), bits);
+  __stcs(reinterpret_cast<uint4*>(to), bits);
 #else
   store_wide(to, wide);
 #endif
@@ -121,7 +121,7 @@ __device__ inline void store_passing(Element *to, const Wide<Element> &wide) {
 
 // Writes a vector of a row that has `count` elements from `to` on.
 template <class Element>
-__device__ inline void store_vector(Element *to, int64_t count, Pieces pieces, const Wide<Element> &wide) {
+__device__ inline void store_vector(Element* to, int64_t count, Pieces pieces, const Wide<Element>& wide) {
   if (count < Wide<Element>::kCount) {
     SC_UNROLL
     for (int i = 0; i < Wide<Element>::kCount; ++i)
@@ -136,13 +136,13 @@ __device__ inline void store_vector(Element *to, int64_t count, Pieces pieces, c
 }
 
 template <class Element, int kCount>
-__device__ inline void widen(const Wide<Element> &wide, float (&x)[kCount]) {
+__device__ inline void widen(const Wide<Element>& wide, float (&x)[kCount]) {
   SC_UNROLL
   for (int i = 0; i < kCount; ++i) x[i] = to_float(wide.of[i]);
 }
 
 template <class Element, int kCount>
-__device__ inline Wide<Element> narrowed(const float (&x)[kCount], const Element *) {
+__device__ inline Wide<Element> narrowed(const float (&x)[kCount], const Element*) {
   Wide<Element> wide;
   SC_UNROLL
   for (int i = 0; i < kCount; ++i) from_float(x[i], wide.of + i);
@@ -151,7 +151,7 @@ __device__ inline Wide<Element> narrowed(const float (&x)[kCount], const Element
 
 // Two at a time, by one instruction.
 template <int kCount>
-__device__ inline Wide<Bf16> narrowed(const float (&x)[kCount], const Bf16 *) {
+__device__ inline Wide<Bf16> narrowed(const float (&x)[kCount], const Bf16*) {
   Wide<Bf16> wide;
 #if defined(__CUDA_ARCH__)
   SC_UNROLL
@@ -168,7 +168,7 @@ __device__ inline Wide<Bf16> narrowed(const float (&x)[kCount], const Bf16 *) {
 
 // Zeros in all of a row.
 template <int kThreads, class Element>
-__device__ inline void clear_row(Element *row, int64_t count) {
+__device__ inline void clear_row(Element* row, int64_t count) {
   constexpr int kCount = Wide<Element>::kCount;
   const float zeros[kCount] = {};
   const Pieces pieces = pieces_of(row);
