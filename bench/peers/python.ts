@@ -16,7 +16,8 @@ export interface PythonJob {
   readonly threads: number;
 }
 
-const python = process.env["STEPCREDIT_PYTHON"] ?? "/usr/bin/python3";
+/** The interpreter; `STEPCREDIT_PYTHON` names another. */
+export const python = process.env["STEPCREDIT_PYTHON"] ?? "/usr/bin/python3";
 const pathOf = (script: string): string => fileURLToPath(new URL(script, import.meta.url));
 
 /** PyTorch's version; undefined where it is not installed. */
