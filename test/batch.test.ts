@@ -45,6 +45,7 @@ describe("pack", () => {
       stepOf: [0, 3, 0, 1, 2, 1],
       // 5 6 is right and both of its tokens count; the other 5 ended too early and pays; so does 7.
       stepCredits: [0.5, 0, 0.5, 0, 0, -0.5, 0, -0.5],
+      contributions: [1, 1, 1, 1], // the other 5 shares 3 4 and says nothing about it
       weights: [1, 1, 1, 1, 1, 1].map((weight) => Math.fround(weight / 6)),
     });
   });
@@ -201,6 +202,7 @@ describe("packSequences", () => {
       targets: [2, 3, 7],
       stepOf: [-1, -1, -1],
       stepCredits: [],
+      contributions: [],
       weights: [1, 1, 1].map((weight) => Math.fround(weight / 3)),
     });
     expect([...packSequences([[1, 2, 3]], { weight: 0.25 }).weights]).toEqual([0.25, 0.25]);
