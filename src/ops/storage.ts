@@ -29,12 +29,6 @@ export function copyNumbers(from: Numbers, to: Numbers): void {
   else to.upload(from);
 }
 
-/** Writes zeros. */
-export function clearNumbers(numbers: Numbers): void {
-  if (numbers instanceof DeviceTensor) numbers.clear();
-  else numbers.fill(0);
-}
-
 /** Gives memory on a device back at once; that of the host is collected. */
 export function release(numbers: Numbers | undefined): void {
   if (numbers instanceof DeviceTensor) numbers.dispose();
