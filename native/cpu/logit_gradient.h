@@ -12,6 +12,15 @@ struct Constant {
   static constexpr bool value = of;
 };
 
+// body(Constant<…>) of a condition.
+template <class Body>
+inline void with_constant(bool condition, const Body& body) {
+  if (condition)
+    body(Constant<true>{});
+  else
+    body(Constant<false>{});
+}
+
 // Results from here on are streamed past the caches: nobody reads them from there before they are pushed out.
 constexpr int64_t kStreamedBytes = 32 << 20;
 
@@ -187,11 +196,9 @@ inline void plain_row(const LogitRow<Element>& row, const TargetGradients<Elemen
     return plain_gradient<with_rest.value, stream.value>(row.logits, row.V, targets.up.support, row.chain.scale,
                                                          -targets.G * row.chain.slope, out);
   };
-  const bool with_rest = targets.likely >= 0;
-  const double rest = with_rest
-                          ? streamed ? write(Constant<true>{}, Constant<true>{}) : write(Constant<true>{}, Constant<false>{})
-                      : streamed ? write(Constant<false>{}, Constant<true>{})
-                                 : write(Constant<false>{}, Constant<false>{});
+  double rest;
+  with_constant(targets.likely >= 0,
+                [&](auto with_rest) { with_constant(streamed, [&](auto stream) { rest = write(with_rest, stream); }); });
   for (int64_t k = 0; k < row.count; ++k) {
     if (row.ignored(k)) continue;
     const int32_t target = row.targets[k];

@@ -37,20 +37,44 @@ inline int32_t out_of_memory(ScError* error, const char* text) {
   return 1;
 }
 
+// The partial sums of all chunks; none where there was no memory for them.
+class PartialSums {
+ public:
+  explicit PartialSums(int64_t chunks)
+      : chunks_(chunks),
+        partial_(static_cast<LossSums*>(malloc(sizeof(LossSums) * static_cast<size_t>(chunks > 0 ? chunks : 1)))) {}
+  PartialSums(const PartialSums&) = delete;
+  PartialSums& operator=(const PartialSums&) = delete;
+  ~PartialSums() { free(partial_); }
+
+  bool none() const { return !partial_; }
+
+  // Those of a chunk, cleared. Each chunk is taken once.
+  LossSums* of(int64_t chunk) const {
+    clear(partial_ + chunk);
+    return partial_ + chunk;
+  }
+
+  // Adds them in order.
+  void total(double* metrics) const {
+    LossSums all;
+    clear(&all);
+    for (int64_t chunk = 0; chunk < chunks_; ++chunk) add(&all, partial_[chunk]);
+    memcpy(metrics, all.of, sizeof all.of);
+  }
+
+ private:
+  int64_t chunks_;
+  LossSums* partial_;
+};
+
 // Runs body(chunk, sums) for every chunk and adds the partial sums in order.
 template <class Body>
 inline int32_t with_loss_sums(int64_t chunks, double* metrics, ScError* error, const char* no_memory, const Body& body) {
-  LossSums all;
-  clear(&all);
-  LossSums* partial = static_cast<LossSums*>(malloc(sizeof(LossSums) * static_cast<size_t>(chunks > 0 ? chunks : 1)));
-  if (!partial) return out_of_memory(error, no_memory);
-  parallel_chunks(chunks, [&](int64_t chunk) {
-    clear(partial + chunk);
-    body(chunk, partial + chunk);
-  });
-  for (int64_t chunk = 0; chunk < chunks; ++chunk) add(&all, partial[chunk]);
-  free(partial);
-  memcpy(metrics, all.of, sizeof all.of);
+  const PartialSums partial(chunks);
+  if (partial.none()) return out_of_memory(error, no_memory);
+  parallel_chunks(chunks, [&](int64_t chunk) { body(chunk, partial.of(chunk)); });
+  partial.total(metrics);
   return 0;
 }
 

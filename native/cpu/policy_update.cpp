@@ -1,13 +1,15 @@
-// policy_update_*: logits to dlogits. A loss with one ratio per target needs nothing of another row: its log-probs, the loss of
-// its targets and its gradient are made one after the other, while the row is in cache. A loss that needs its whole sequence
-// goes through the three ops.
+// policy_update_*: logits to dlogits. A loss with one ratio per target needs nothing of another row: when a row has been
+// summed, the loss of its targets is known, and its gradient is written while the next row is summed. A row that is capped or
+// masked is summed and written by itself. A loss that needs its whole sequence goes through the three ops.
 
 #include <stdlib.h>
 
+#include <optional>
+
 #include "cpu.h"
-#include "logit_gradient.h"
-#include "logit_row.h"
+#include "logit_pipeline.h"
 #include "policy_loss_forms.h"
+#include "scratch.h"
 
 namespace SC_ISA {
 
@@ -18,13 +20,15 @@ float entropy_weight(const PolicyUpdateArgs<Loss>& args, int64_t t) {
   return args.entropy_weights ? args.entropy_weights[t] : 0.0f;
 }
 
-// The row's passes know nothing of the loss. They stay calls: one copy of them serves every form.
 template <class Element>
-__attribute__((noinline)) RowTotals measure(const LogitRow<Element>& row, bool wants_entropy, float* logprobs) {
-  RowTotals totals = {kNoSums, kNoSums};
-  if (row.has_targets()) totals = wants_entropy ? totals_of<true, false>(row) : totals_of<false, false>(row);
-  for (int64_t k = 0; k < row.count; ++k) logprobs[k] = target_logprob(row, totals.support, k);
-  return totals;
+void write_logprobs(const LogitRow<Element>& row, const RowSums& support, float* logprobs) {
+  for (int64_t k = 0; k < row.count; ++k) logprobs[k] = target_logprob(row, support, k);
+}
+
+// The passes over a row that goes by itself know nothing of the loss. They stay calls: one copy of them serves every form.
+template <class Element>
+__attribute__((noinline)) RowTotals measure(const LogitRow<Element>& row, bool wants_entropy) {
+  return wants_entropy ? totals_of<true, false>(row) : totals_of<false, false>(row);
 }
 
 template <class Element>
@@ -51,48 +55,118 @@ void loss_of_row(const LogitRow<Element>& row, const PolicyLossTargets& targets,
   }
 }
 
+// A run of rows, one after the other, of which one may be pending.
 template <class Element, class Loss, class Form>
-void update_row(const PolicyUpdateArgs<Loss>& args, const PolicyLossTargets& targets, const Form& form, int64_t t,
-                bool streamed, LaneSums* lanes, LossSums* sums) {
-  const LogitRow<Element> row = logit_row<Element>(args.rows, t);
-  const int64_t first = args.rows.target_offsets[t];
-  Element* out = static_cast<Element*>(args.dlogits) + t * args.rows.V;
-  const bool wants_entropy = args.entropy != nullptr || args.entropy_weights != nullptr;
-  const RowTotals totals = measure(row, wants_entropy, args.logprobs + first);
-  loss_of_row(row, targets, form, first, lanes);
-  if (!row.has_targets()) {
-    memset(out, 0, static_cast<size_t>(row.V) * sizeof(Element));
-    return;
+class Rows {
+ public:
+  Rows(const PolicyUpdateArgs<Loss>& args, const PolicyLossTargets& targets, const Form& form, void* memory)
+      : args_(args),
+        targets_(targets),
+        form_(form),
+        e_(memory, args.rows.V),
+        bonus_(args.entropy_weights != nullptr),
+        wants_entropy_(bonus_ || args.entropy != nullptr),
+        streamed_(streams<Element>(args.rows, args.dlogits)) {}
+
+  void update(int64_t begin, int64_t end, LossSums* sums) {
+    LaneSums lanes = {};
+    for (int64_t t = begin; t < end; ++t) update_row(t, &lanes, sums);
+    reduce(lanes, sums);
   }
-  args.lse[t] = row_lse(totals.support, row.chain.scale);
-  const float entropy = wants_entropy ? row_entropy(totals.full) : 0.0f;
-  if (args.entropy) args.entropy[t] = entropy;
-  const float weight = entropy_weight(args, t);
-  if (weight != 0.0f) sums->of[kMetricLoss] -= static_cast<double>(weight) * static_cast<double>(entropy);
-  const RowUpstream upstream = {normaliser_of(totals.support), normaliser_of(totals.full), targets.dlogprobs + first, -weight,
-                                entropy};
-  differentiate(row, upstream, out, streamed);
-}
+
+  void finish() {
+    if (pending_) write_pending();
+    if (streamed_) stream_fence();
+  }
+
+ private:
+  void update_row(int64_t t, LaneSums* lanes, LossSums* sums) {
+    const LogitRow<Element> row = logit_row<Element>(args_.rows, t);
+    const int64_t first = args_.rows.target_offsets[t];
+    Element* const out = static_cast<Element*>(args_.dlogits) + t * row.V;
+    const bool present = row.has_targets(), piped = present && pipelined(row);
+    RowTotals totals = {kNoSums, kNoSums};
+    if (piped)
+      totals.support = totals.full = sum(row);
+    else if (present)
+      totals = measure(row, wants_entropy_);
+    write_logprobs(row, totals.support, args_.logprobs + first);
+    loss_of_row(row, targets_, form_, first, lanes);
+    if (!present) {
+      memset(out, 0, static_cast<size_t>(row.V) * sizeof(Element));
+      return;
+    }
+    args_.lse[t] = row_lse(totals.support, row.chain.scale);
+    const float entropy = wants_entropy_ ? row_entropy(totals.full) : 0.0f;
+    if (args_.entropy) args_.entropy[t] = entropy;
+    const float weight = entropy_weight(args_, t);
+    if (weight != 0.0f) sums->of[kMetricLoss] -= static_cast<double>(weight) * static_cast<double>(entropy);
+    const RowUpstream upstream = {normaliser_of(totals.support), normaliser_of(totals.full), targets_.dlogprobs + first,
+                                  -weight, entropy};
+    if (!piped) {
+      differentiate(row, upstream, out, streamed_);
+      return;
+    }
+    pending_.emplace(row, totals.support, upstream, out);
+    if (pending_->has_gradient()) return;
+    memset(out, 0, static_cast<size_t>(row.V) * sizeof(Element));
+    pending_.reset();
+  }
+
+  // Sums a row that can be pipelined, and writes the pending one.
+  RowSums sum(const LogitRow<Element>& row) {
+    const PendingRow<Element>* const pending = pending_ ? &*pending_ : nullptr;
+    RowSums sums;
+    with_constant(streamed_, [&](auto streamed) {
+      if (bonus_)
+        sums = advance<true, true, streamed.value>(row, pending, e_);
+      else if (wants_entropy_)
+        sums = advance<true, false, streamed.value>(row, pending, e_);
+      else
+        sums = advance<false, false, streamed.value>(row, pending, e_);
+    });
+    pending_.reset();
+    return sums;
+  }
+
+  void write_pending() {
+    with_constant(streamed_, [&](auto streamed) {
+      with_constant(bonus_, [&](auto bonus) { finish_row<bonus.value, streamed.value>(*pending_, e_); });
+    });
+    pending_.reset();
+  }
+
+  const PolicyUpdateArgs<Loss>& args_;
+  const PolicyLossTargets& targets_;
+  const Form& form_;
+  const Exponentials e_;
+  const bool bonus_, wants_entropy_, streamed_;
+  std::optional<PendingRow<Element>> pending_;
+};
 
 template <class Loss, class Form>
 int32_t update_rows(const PolicyUpdateArgs<Loss>& args, const Form& form, ScError* error, const char* no_memory) {
   PolicyLossTargets targets = args.loss.targets;
   targets.logprobs = args.logprobs;
   const int64_t T = args.rows.T, V = args.rows.V;
+  // Rows per partial sum, which the bits depend on; partial sums per run, which only lets rows follow each other.
   const int64_t rows = V >= 32768 ? 1 : 32768 / (V > 0 ? V : 1);
   const int64_t chunks = (T + rows - 1) / rows;
+  const int64_t even = chunks / (8 * sc_num_threads());
+  const int64_t run = even < 1 ? 1 : even > 16 ? 16 : even;
+  const PartialSums partial(chunks);
+  if (partial.none()) return out_of_memory(error, no_memory);
   int32_t code = 0;
   with_element(args.rows.dtype, [&](auto type) {
     using Element = typename decltype(type)::Element;
-    const bool streamed = streams<Element>(args.rows, args.dlogits);
-    code = with_loss_sums(chunks, targets.metrics, error, no_memory, [&](int64_t chunk, LossSums* sums) {
-      const int64_t end = (chunk + 1) * rows < T ? (chunk + 1) * rows : T;
-      LaneSums lanes = {};
-      for (int64_t t = chunk * rows; t < end; ++t) update_row<Element>(args, targets, form, t, streamed, &lanes, sums);
-      reduce(lanes, sums);
-      if (streamed) stream_fence();
+    code = parallel_with_scratch((chunks + run - 1) / run, Exponentials::bytes(V), error, [&](int64_t item, void* memory) {
+      Rows<Element, Loss, Form> of(args, targets, form, memory);
+      for (int64_t chunk = item * run; chunk < (item + 1) * run && chunk < chunks; ++chunk)
+        of.update(chunk * rows, (chunk + 1) * rows < T ? (chunk + 1) * rows : T, partial.of(chunk));
+      of.finish();
     });
   });
+  if (code == 0) partial.total(targets.metrics);
   return code;
 }
 

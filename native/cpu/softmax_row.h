@@ -52,8 +52,9 @@ struct BlockSums {
   }
 };
 
-// visit(vector, u) for a block; a visitor that is not inlined reads its constants from memory at every vector, and the compiler
-// leaves it out of line in large functions unless it is told. `steps` vectors at a time; lanes beyond the block's end hold −∞.
+// visit(vector, i, u) for a block; a visitor that is not inlined reads its constants from memory at every vector, and the
+// compiler leaves it out of line in large functions unless it is told. `steps` vectors at a time; lanes beyond the block's end
+// hold −∞.
 template <int64_t steps, class Element, class Visit>
 inline void visit_block(const Element* block, int64_t count, const Visit& visit) {
   constexpr int64_t kLine = 64 / sizeof(Element);
@@ -61,27 +62,40 @@ inline void visit_block(const Element* block, int64_t count, const Visit& visit)
   for (; i + steps * kLanes <= count; i += steps * kLanes) {
     // The next block comes from memory while this one is in the arithmetic; beyond the row's end it is the next row.
     for (int64_t next = 0; next < steps * kLanes; next += kLine) __builtin_prefetch(block + i + next + kSoftmaxBlock);
-    for (int64_t u = 0; u < steps; ++u) visit(load(block + i + u * kLanes), u);
+    for (int64_t u = 0; u < steps; ++u) visit(load(block + i + u * kLanes), i + u * kLanes, u);
   }
-  for (; i + kLanes <= count; i += kLanes) visit(load(block + i), 0);
-  if (i < count) visit(load_part(block + i, count - i, -INFINITY), 0);
+  for (; i + kLanes <= count; i += kLanes) visit(load(block + i), i, 0);
+  if (i < count) visit(load_part(block + i, count - i, -INFINITY), i, 0);
 }
+
+// What else is done at the vectors of a block while they are summed.
+struct NothingElse {
+  // Once for every vector, before anything is kept of it.
+  void before(int64_t) const {}
+  // e of a vector, against the sums' maximum after the block; of one that is kept twice the later counts.
+  void keep(int64_t, VecF) const {}
+};
 
 // The maximum of a block is not known before it has been read, but rarely exceeds that of the blocks before: they serve as the
 // base, and where an element reaches it the block is done again, against its own maximum.
-template <bool with_entropy, bool with_squares, class Element>
-inline RowSums add_block(RowSums sums, const Element* block, int64_t count, float scale) {
+template <bool with_entropy, bool with_squares, class Element, class Else = NothingElse>
+inline RowSums add_block(RowSums sums, const Element* block, int64_t count, float scale, const Else& other = Else()) {
   float top;
   {
     constexpr int64_t kSteps = 4;
     BlockSums<with_entropy, with_squares, kSteps> of(sums.top == -INFINITY ? 0.0f : sums.top, scale);
-    const auto sum = [&](VecF x, int64_t u) __attribute__((always_inline)) {
+    const auto sum = [&](VecF x, int64_t i, int64_t u) __attribute__((always_inline)) {
       const VecF z = (x - of.base) * of.scale;
       const VecF e = exp_of_shifted(z);
+      other.before(i);
+      other.keep(i, e);
       of.top[u] = max(of.top[u], x);
       of.add(e, z, e, u);
     };
-    const auto search = [&](VecF x, int64_t u) __attribute__((always_inline)) { of.top[u] = max(of.top[u], x); };
+    const auto search = [&](VecF x, int64_t i, int64_t u) __attribute__((always_inline)) {
+      other.before(i);
+      of.top[u] = max(of.top[u], x);
+    };
     if (sums.top == -INFINITY)
       visit_block<kSteps>(block, count, search);
     else
@@ -109,9 +123,10 @@ inline RowSums add_block(RowSums sums, const Element* block, int64_t count, floa
   BlockSums<with_entropy, with_squares, kSteps> of(masked ? 0.0f : sums.top, scale);
   VecI equal[kSteps] = {};
   visit_block<kSteps>(
-      block, count, [&](VecF x, int64_t u) __attribute__((always_inline)) {
+      block, count, [&](VecF x, int64_t i, int64_t u) __attribute__((always_inline)) {
         const VecF z = (x - of.base) * of.scale;
         const VecF e = exp_of_shifted(z);
+        other.keep(i, e);
         const VecI is_top = x == of.base;
         equal[u] -= is_top;
         of.add(e, z, is_top ? VecF{} : e, u);
