@@ -61,15 +61,24 @@ struct GradientOf {
   const float* e;
   VecF top, scale, log_total, own, dentropy, entropy;
 
-  // For lanes whose exponentials were made against a base that has this share of the row's total.
+  // For lanes whose exponentials were made against a base that has this share of the row's total, by which `own` is multiplied
+  // beforehand where no more is needed of it.
   VecF at(int64_t v, VecF share, int64_t lanes = kLanes) const {
     const VecF p = load(e + v) * share;
-    if (!bonus) return own * p;
+    if (!bonus) return p;
     const VecF x = lanes < kLanes ? load_part(logits + v, lanes, -INFINITY) : load(logits + v);
     const VecF d = p * (own + dentropy * (fma(x - top, scale, log_total) + entropy));
     return p == VecF{} ? p : d;
   }
 };
+
+template <bool streamed, class Element>
+inline void put(Element* to, VecF d) {
+  if (streamed)
+    stream(to, d);
+  else
+    store(to, d);
+}
 
 // What is done beside the summing of a block: vectors of the pending row are written, and what was read for them makes room.
 template <bool bonus, bool streamed, class Element>
@@ -81,12 +90,7 @@ struct Beside {
   float* kept;
 
   void before(int64_t i) const {
-    if (i >= limit) return;
-    const VecF d = gradient.at(from + i, share);
-    if (streamed)
-      stream(out + from + i, d);
-    else
-      store(out + from + i, d);
+    if (i < limit) put<streamed>(out + from + i, gradient.at(from + i, share));
   }
   void keep(int64_t i, VecF e) const { store(kept + i, e); }
 };
@@ -105,12 +109,13 @@ class PendingBlocks {
     const int64_t beyond = static_cast<int64_t>(reinterpret_cast<uintptr_t>(pending->out) % kVectorBytes);
     const int64_t before = streamed && beyond > 0 ? (kVectorBytes - beyond) / static_cast<int64_t>(sizeof(Element)) : 0;
     head_ = before < row.V ? before : row.V;
+    own_ = -pending->targets.G * row.chain.slope;
     gradient_ = {row.logits,
                  e.of,
                  splat(up.support.base),
                  splat(row.chain.scale),
                  splat(-up.support.log_total),
-                 splat(-pending->targets.G * row.chain.slope),
+                 splat(own_),
                  splat(-up.dentropy * row.chain.slope),
                  splat(up.entropy)};
   }
@@ -137,15 +142,20 @@ class PendingBlocks {
       const float after = share_of(end);
       for (int64_t lane = end - v; lane < lanes; ++lane) share[lane] = after;
     }
-    store_part(pending_->out + v, gradient_.at(v, share, lanes), lanes);
+    const VecF d = gradient_.at(v, share, lanes);
+    if (lanes == kLanes)
+      put<streamed>(pending_->out + v, d);
+    else
+      store_part(pending_->out + v, d, lanes);
   }
 
-  // What a block's exponentials have to be multiplied by.
+  // What the exponentials of the block that begins here have to be multiplied by.
   float share_of(int64_t begin) {
     const float base = e_.bases[begin / kSoftmaxBlock];
     if (base != base_) {
       base_ = base;
-      share_ = static_cast<float>(::exp(pending_->targets.logp(pending_->up.support, base)));
+      const float share = static_cast<float>(::exp(pending_->targets.logp(pending_->up.support, base)));
+      share_ = bonus ? share : share * own_;
     }
     return share_;
   }
@@ -154,6 +164,7 @@ class PendingBlocks {
   Exponentials e_;
   GradientOf<bonus, Element> gradient_;
   int64_t head_ = 0;
+  float own_ = 0.0f;
   float base_ = NAN, share_ = 0.0f;  // of the last block
 };
 

@@ -42,15 +42,17 @@ struct BlockSums {
     if (with_entropy) weighted[u] = fma(e, max(splat(-100.0f), z), weighted[u]);  // 0 · (−∞) = 0
     if (with_squares) squares[u] = fma(e, e, squares[u]);
   }
-
-  void add_to(RowSums* sums) const {
-    VecF all[3] = {};
-    for (int64_t u = 0; u < steps; ++u) all[0] += sum[u], all[1] += weighted[u], all[2] += squares[u];
-    sums->rest += static_cast<double>(sum_lanes(all[0]));
-    if (with_entropy) sums->weighted += static_cast<double>(sum_lanes(all[1]));
-    if (with_squares) sums->squares += static_cast<double>(sum_lanes(all[2]));
-  }
 };
+
+// By value: what a function is given a pointer to does not stay in registers in the loops before.
+template <bool with_entropy, bool with_squares, int64_t steps>
+inline void add_sums(BlockSums<with_entropy, with_squares, steps> of, RowSums* sums) {
+  VecF all[3] = {};
+  for (int64_t u = 0; u < steps; ++u) all[0] += of.sum[u], all[1] += of.weighted[u], all[2] += of.squares[u];
+  sums->rest += static_cast<double>(sum_lanes(all[0]));
+  if (with_entropy) sums->weighted += static_cast<double>(sum_lanes(all[1]));
+  if (with_squares) sums->squares += static_cast<double>(sum_lanes(all[2]));
+}
 
 // visit(vector, i, u) for a block; a visitor that is not inlined reads its constants from memory at every vector, and the
 // compiler leaves it out of line in large functions unless it is told. `steps` vectors at a time; lanes beyond the block's end
@@ -102,7 +104,7 @@ inline RowSums add_block(RowSums sums, const Element* block, int64_t count, floa
       visit_block<kSteps>(block, count, sum);
     top = max_lanes(max(max(of.top[0], of.top[1]), max(of.top[2], of.top[3])));
     if (top < sums.top) {
-      of.add_to(&sums);
+      add_sums(of, &sums);
       return sums;
     }
   }
@@ -131,7 +133,7 @@ inline RowSums add_block(RowSums sums, const Element* block, int64_t count, floa
         equal[u] -= is_top;
         of.add(e, z, is_top ? VecF{} : e, u);
       });
-  of.add_to(&sums);
+  add_sums(of, &sums);
   const VecI counts = equal[0] + equal[1];
   if (!masked)
     for (int64_t lane = 0; lane < kLanes; ++lane) sums.tops += counts[lane];
