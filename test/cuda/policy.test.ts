@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { packSequences } from "../../src/batch.ts";
+import { DeviceParameters } from "../../src/device-parameters.ts";
 import type { DeviceOps } from "../../src/ops/device-ops.ts";
 import { DeviceTensor } from "../../src/ops/device-tensor.ts";
 import { openOps } from "../../src/ops/native.ts";
@@ -115,6 +116,20 @@ describe("a transformer on a device", () => {
     expect(reference.logprobs([batch])[0]).toEqual(before);
     expect(there.logprobs(batch)).toEqual(after);
     expect(reference.bytes).toBe(4 * valuesOf(there).length);
+  });
+
+  it("keeps what its weights were when they take over those of others", () => {
+    const shapes = [{ name: "w", shape: [3] }];
+    const stores = [1, 2].map((value) => {
+      const store = new DeviceParameters(ops, shapes);
+      store.list[0].data.fill(value);
+      store.adopt();
+      return store;
+    });
+    const snapshot = stores[0].snapshot();
+    stores[0].copyFrom(stores[1]);
+    expect(snapshot.weights).toEqual(Float32Array.of(1, 1, 1));
+    expect(stores[0].list[0].data).toEqual(Float32Array.of(2, 2, 2));
   });
 
   it("computes in f32 alone, and says so", () => {
