@@ -11,8 +11,9 @@ import { DeviceTensor } from "../../src/ops/device-tensor.ts";
 import { openOps } from "../../src/ops/native.ts";
 import { onHost } from "../../src/ops/storage.ts";
 import { AdamW } from "../../src/optimizer.ts";
+import { PrefixCache } from "../../src/policies/prefix-cache.ts";
 import { TransformerPolicy } from "../../src/policies/transformer.ts";
-import { hostPlugin } from "../support/cuda.ts";
+import { countingMemory, hostPlugin } from "../support/cuda.ts";
 import { gradientOf, relativeError, smallTransformer, valuesOf } from "../support/policies.ts";
 
 const batch = packSequences([
@@ -138,11 +139,26 @@ describe("a transformer on a device", () => {
     );
   });
 
-  it("gives its memory back", () => {
-    const [there] = both();
-    const { logits } = there.forward(batch);
+  it("gives all of its memory back, and can do no more", async () => {
+    const { ops: counting, liveBytes } = countingMemory(ops);
+    const there = smallTransformer(counting);
+    await there.generate([[1, 2, 3]], { maxTokens: 3 });
+    there.logprobs(batch);
+    there.backward(batch, dlogprobs);
+    expect(liveBytes()).toBeGreaterThan(2 * Float32Array.BYTES_PER_ELEMENT * valuesOf(there).length);
     there.dispose();
-    expect((logits as DeviceTensor).disposed).toBe(true);
+    expect(liveBytes()).toBe(0);
     expect(() => there.forward(batch)).toThrow("before dispose");
+  });
+
+  it("gives the memory of its prefixes back however many they were", () => {
+    const { ops: counting, liveBytes } = countingMemory(ops);
+    const cache = new PrefixCache(counting, 11, [2, 3]);
+    const before = liveBytes();
+    let node = -1;
+    for (let token = 0; token < 3000; token++) node = cache.child(node, token % 11);
+    expect(liveBytes()).toBeGreaterThan(2 * before);
+    cache.dispose();
+    expect(liveBytes()).toBe(0);
   });
 });
