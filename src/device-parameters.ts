@@ -6,7 +6,7 @@ import { onHost } from "./ops/storage.ts";
 import type { Optimizer } from "./optimizer.ts";
 import { runsOf, weightOf, type Shape, type Weight, type WeightStore } from "./parameters.ts";
 import type { Parameter, ReferenceWeights } from "./policy.ts";
-import { Snapshot } from "./snapshot.ts";
+import { Snapshots, type Snapshot } from "./snapshot.ts";
 
 /** What the host has of the weights and the gradients. */
 interface Mirror {
@@ -22,8 +22,7 @@ export class DeviceParameters implements WeightStore {
   readonly #grad: DeviceTensor;
   readonly #shapes: readonly Shape[];
   readonly #byName: ReadonlyMap<string, Weight>;
-  /** snapshots that hold nothing of their own yet */
-  readonly #sharing = new Set<Snapshot>();
+  readonly #snapshots: Snapshots;
   /** of the weights as they are, where somebody asked for it since the last step */
   #mirror: Mirror | undefined;
 
@@ -35,6 +34,7 @@ export class DeviceParameters implements WeightStore {
     this.#shapes = shapes;
     this.#weights = ops.memory.allocate([count]);
     this.#grad = ops.memory.allocate([count]);
+    this.#snapshots = new Snapshots(this.#weights, "f32");
     this.#byName = new Map(
       runs.map(({ name, shape, start, end }) => [
         name,
@@ -70,8 +70,7 @@ export class DeviceParameters implements WeightStore {
 
   /** Moves the weights by the gradients, which are cleared, also where the optimizer throws. Gives what it gives. */
   step(optimizer: Optimizer): number {
-    for (const snapshot of this.#sharing) snapshot.separate();
-    this.#sharing.clear();
+    this.#snapshots.separate();
     try {
       return optimizer.step(this.#ops, this.#weights, this.#grad);
     } finally {
@@ -85,15 +84,14 @@ export class DeviceParameters implements WeightStore {
   }
 
   copyFrom(other: DeviceParameters): void {
+    this.#snapshots.separate();
     this.#weights.copyFrom(other.#weights);
     this.#mirror = undefined;
   }
 
   /** As of `Parameters`; what it keeps of its own lies on the host. */
   snapshot(from?: ReferenceWeights): Snapshot {
-    const snapshot = new Snapshot(this.#weights, "f32", from);
-    if (from === undefined) this.#sharing.add(snapshot);
-    return snapshot;
+    return this.#snapshots.take(from);
   }
 
   exchanged<T>(snapshot: Snapshot, measure: () => T): T {

@@ -5,7 +5,7 @@ import { roundTo, widen } from "./ops/halves.ts";
 import type { Dtype, Floats } from "./ops/ops.ts";
 import type { Optimizer } from "./optimizer.ts";
 import type { Parameter, ReferenceWeights } from "./policy.ts";
-import { Snapshot } from "./snapshot.ts";
+import { Snapshots, type Snapshot } from "./snapshot.ts";
 
 export interface Shape {
   readonly name: string;
@@ -69,11 +69,9 @@ export class Parameters implements WeightStore {
   /** with the master copies */
   readonly masters: readonly Parameter[];
   readonly #ops: PlacedOps;
-  readonly #dtype: Dtype;
   /** the type that the weights are rounded to, where they are */
   readonly #half: Exclude<Dtype, "f32"> | undefined;
-  /** snapshots that hold nothing of their own yet */
-  readonly #sharing = new Set<Snapshot>();
+  readonly #snapshots: Snapshots;
   readonly #weights: Floats;
   readonly #masters: Floats;
   readonly #grad: Floats;
@@ -84,8 +82,8 @@ export class Parameters implements WeightStore {
     const runs = runsOf(shapes);
     const count = runs.at(-1)?.end ?? 0;
     this.#ops = ops;
-    this.#dtype = dtype;
     this.#weights = ops.allocate(count);
+    this.#snapshots = new Snapshots(this.#weights, dtype);
     this.#grad = ops.allocate(count);
     this.#half = dtype === "f32" ? undefined : dtype;
     this.#masters = this.#half === undefined ? this.#weights : ops.allocate(count);
@@ -110,7 +108,7 @@ export class Parameters implements WeightStore {
    * still share the weights take their copies first.
    */
   step(optimizer: Optimizer): number {
-    this.#separate();
+    this.#snapshots.separate();
     try {
       const norm = optimizer.step(this.#ops, this.#masters, this.#grad);
       this.#round();
@@ -135,7 +133,7 @@ export class Parameters implements WeightStore {
   }
 
   copyFrom(other: Parameters): void {
-    this.#separate();
+    this.#snapshots.separate();
     this.#masters.set(other.#masters);
     this.#weights.set(other.#weights);
   }
@@ -146,9 +144,7 @@ export class Parameters implements WeightStore {
    * @param from what they were, taken over; nothing is shared then
    */
   snapshot(from?: ReferenceWeights): Snapshot {
-    const snapshot = new Snapshot(this.#weights, this.#dtype, from);
-    if (from === undefined) this.#sharing.add(snapshot);
-    return snapshot;
+    return this.#snapshots.take(from);
   }
 
   /** What `measure` gives with a snapshot's weights in place of these, which are back when it returns or throws. */
@@ -165,11 +161,6 @@ export class Parameters implements WeightStore {
       if ("dtype" in own) this.#round();
       else swap(own, this.#weights);
     }
-  }
-
-  #separate(): void {
-    for (const snapshot of this.#sharing) snapshot.separate();
-    this.#sharing.clear();
   }
 
   /** The weights from the masters, where they are not those. */

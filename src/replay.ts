@@ -6,6 +6,7 @@ import type { Policy } from "./policy.ts";
 import { Random } from "./random.ts";
 import { supervisedStep } from "./supervised.ts";
 import {
+  evenReplay,
   newestReplay,
   repairSequence,
   replayEntries,
@@ -24,8 +25,10 @@ export interface ReplayConfig {
   /** sequences per step */
   readonly batch: number;
   readonly lr: number;
-  /** pairs of a failure and a success that are kept, the newest */
+  /** pairs of a failure and a success that are kept */
   readonly capacity: number;
+  /** which those are: the newest (default), or an even sample of all that there were */
+  readonly keep?: "newest" | "even";
 }
 
 export interface ReplayMetrics {
@@ -62,8 +65,9 @@ export class Replay {
   ) {
     this.#config = config;
     this.#format = format;
-    this.#buffer = newestReplay(config.capacity, from);
     this.#random = new Random(from?.random ?? seed);
+    const { capacity, keep = "newest" } = config;
+    this.#buffer = keep === "even" ? evenReplay(capacity, this.#random.next, from) : newestReplay(capacity, from);
     this.#optimizer = new AdamW(config);
     if (from !== undefined) this.#optimizer.restore(from.optimizer);
   }

@@ -53,3 +53,30 @@ export class Snapshot {
     this.#own ??= "dtype" in weights || weights !== this.#live ? weights : weights.slice();
   }
 }
+
+/** The snapshots of weights that are trained. */
+export class Snapshots {
+  readonly #live: Numbers;
+  readonly #dtype: Dtype;
+  /** those that hold nothing of their own yet */
+  readonly #sharing = new Set<Snapshot>();
+
+  /** @param live as of `Snapshot` */
+  constructor(live: Numbers, dtype: Dtype) {
+    this.#live = live;
+    this.#dtype = dtype;
+  }
+
+  /** The weights as they are now, shared until `separate`; or `from`, what they were, and nothing is shared. */
+  take(from?: ReferenceWeights): Snapshot {
+    const snapshot = new Snapshot(this.#live, this.#dtype, from);
+    if (from === undefined) this.#sharing.add(snapshot);
+    return snapshot;
+  }
+
+  /** To be called before the live weights move: those that share them take their copies. */
+  separate(): void {
+    for (const snapshot of this.#sharing) snapshot.separate();
+    this.#sharing.clear();
+  }
+}

@@ -13,16 +13,19 @@ import { noReplay, Replay, type ReplayConfig, type ReplayMetrics, type ReplayPro
 import type { Task } from "./tasks/task.ts";
 import {
   completionOf,
+  everyFilter,
   identify,
   isRollout,
   measuredGate,
   openGate,
   path,
   plausibleRepairs,
+  smallRepairs,
   succeeded,
   type CorrectConfig,
   type CorrectReport,
   type GateState,
+  type MeasureTokens,
   type MeasuredGateOptions,
   type RepairExperience,
   type RepairFilter,
@@ -54,6 +57,8 @@ export interface TrainConfig extends CreditConfig {
    * small
    */
   readonly repairPlausibility?: number;
+  /** of repairs, the least share of the failed solution's tokens that is kept, from its beginning; default 0 */
+  readonly repairKeptShare?: number;
   /** ask for repairs only while they pay; default always */
   readonly repairGate?: MeasuredGateOptions;
   /** supervised steps on verified solutions; default none */
@@ -199,7 +204,7 @@ export async function* train(
   const replay =
     config.replay && new Replay({ ...config, ...config.replay }, asks, deriveSeed(config.seed, "replay"), from?.replay);
   const reference = config.kl && referenceOfRun(policy, config, from);
-  const filter = plausibility(policy, config);
+  const filter = repairFilter(policy, config);
   const correction = (): CorrectConfig => ({
     ...shape,
     ...(repair && {
@@ -327,11 +332,19 @@ function mostTokens(task: Task, config: TrainConfig): number {
 /** Positions of the sequences that are measured at a time. */
 const measuredPositions = 16_384;
 
-/** The filter that the configuration asks for, held against the policy as it is at each call. */
-function plausibility(policy: Policy, config: TrainConfig): RepairFilter | undefined {
-  const { repairPlausibility: least = 0, positionsPerPass } = config;
-  if (least === 0) return undefined;
-  return plausibleRepairs((sequences) => {
+/** The filter that the configuration asks for. What costs nothing comes first. */
+function repairFilter(policy: Policy, config: TrainConfig): RepairFilter | undefined {
+  const { repairKeptShare = 0, repairPlausibility = 0 } = config;
+  const filters = [
+    ...(repairKeptShare > 0 ? [smallRepairs(repairKeptShare)] : []),
+    ...(repairPlausibility > 0 ? [plausibleRepairs(measureBy(policy, config), repairPlausibility)] : []),
+  ];
+  return filters.length === 0 ? undefined : everyFilter(...filters);
+}
+
+/** The policy as it is at each call. */
+function measureBy(policy: Policy, { positionsPerPass }: TrainConfig): MeasureTokens {
+  return (sequences) => {
     const measured: Floats[] = [];
     let begin = 0;
     while (begin < sequences.length) {
@@ -351,7 +364,7 @@ function plausibility(policy: Policy, config: TrainConfig): RepairFilter | undef
       begin = end;
     }
     return measured;
-  }, least);
+  };
 }
 
 function repairExperience(

@@ -153,10 +153,13 @@ export function update(
 
 /**
  * Under these a target's KL counts once per solution that gave it credit, as if the trees were unrolled; the surrogate, whose
- * credits are sums over these solutions already, counts as before.
+ * credits are sums over these solutions already, counts as before. So does a target without credit, whose `stepOf` is −1.
  */
-function perSolution({ contributions, stepOf, weights }: Batch): { weights: Floats; multipliers: Floats } {
-  const solutions = (n: number): number => Math.max(1, contributions[stepOf[n]]);
+export function perSolution({ contributions, stepOf, weights }: Pick<Batch, "contributions" | "stepOf" | "weights">): {
+  weights: Floats;
+  multipliers: Floats;
+} {
+  const solutions = (n: number): number => (stepOf[n] < 0 ? 1 : Math.max(1, contributions[stepOf[n]]));
   return {
     weights: weights.map((weight, n) => weight * solutions(n)),
     multipliers: weights.map((_, n) => 1 / solutions(n)),

@@ -5,7 +5,7 @@ import type { Policy } from "../src/policy.ts";
 import { TablePolicy } from "../src/policies/table.ts";
 import type { Task } from "../src/tasks/task.ts";
 import { identification, train, type IterationMetrics, type TrainConfig, type TrainState } from "../src/trainer.ts";
-import { fixedTokens, type Problem } from "../src/trajectory/index.ts";
+import { fixedTokens, replayEntries, type Problem, type ReplayEntry } from "../src/trajectory/index.ts";
 import { draw } from "./support/draw.ts";
 import { valuesOf } from "./support/policies.ts";
 
@@ -118,7 +118,7 @@ const methods: Readonly<Record<string, Partial<TrainConfig>>> = {
     repairsPerGroup: 3,
     repairPlausibility: 0.02,
     repairGate: { probes: 3 },
-    replay: { of: "both", steps: 1, batch: 8, lr: 0.02, capacity: 20 },
+    replay: { of: "both", steps: 1, batch: 8, lr: 0.02, capacity: 20, keep: "even" },
   },
   "the plain outcome near a reference": { rule: "outcome", kl: { coefficient: 0.02, estimator: "k3" } },
   "the plain outcome near references that follow": {
@@ -222,6 +222,20 @@ describe("repairs", () => {
     expect(repairs.reduce((sum, { accepted }) => sum + accepted, 0)).toBe(0);
     expect(all.every(({ identify }) => identify.sources["repair"] === undefined)).toBe(true);
   });
+
+  it("that keep too little of the failed solution are verified, but not believed", async () => {
+    const sums = async (repairKeptShare: number) => {
+      const repairs = (await metricsOf(beginner(), { ...asking, repairKeptShare })).map(
+        ({ correct }) => correct.repair,
+      );
+      const sum = (name: "verified" | "accepted") => repairs.reduce((all, repair) => all + repair[name], 0);
+      return { verified: sum("verified"), accepted: sum("accepted") };
+    };
+    const [any, all] = [await sums(0), await sums(1)];
+    expect(any.accepted).toBe(any.verified);
+    expect(all.verified).toBeGreaterThan(0);
+    expect(all.accepted).toBe(0);
+  });
 });
 
 describe("replay", () => {
@@ -235,6 +249,30 @@ describe("replay", () => {
     const never: Task = { ...counting, verify: () => 0 };
     const none = await metricsOf(beginner(), { rule: "positiveOnly", replay, budgetTokens: 1000 }, never);
     for (const metrics of none) expect(metrics.replay).toEqual({ entries: 0, steps: 0, loss: 0 });
+  });
+
+  it("keeps the newest solutions, or an even sample of all that there were", async () => {
+    const kept = async (keep?: "newest" | "even") => {
+      const settings = { ...config, rule: "positiveOnly", budgetTokens: 3000 } as const;
+      const some = { ...replay, capacity: 10, ...(keep && { keep }) };
+      const all: ReplayEntry[] = [];
+      let state: TrainState["replay"];
+      for await (const iteration of train(beginner(), counting, { ...settings, replay: some })) {
+        all.push(...replayEntries(iteration.trees));
+        state = iteration.state().replay;
+      }
+      expect(state?.added).toBe(all.length);
+      return { all, entries: state?.entries };
+    };
+    const newest = await kept();
+    expect(newest.all.length).toBeGreaterThan(50);
+    expect(newest.entries).toEqual(newest.all.slice(-10));
+    const even = await kept("even");
+    expect(even.entries).toHaveLength(10);
+    const drawn = even.all.map(({ problem }) => problem);
+    const places = even.entries?.map(({ problem }) => drawn.indexOf(problem)) ?? [];
+    expect(Math.min(...places)).toBeGreaterThanOrEqual(0);
+    expect(Math.min(...places)).toBeLessThan(even.all.length / 2);
   });
 
   it("of repairs learns nothing where the task does not ask for any", async () => {

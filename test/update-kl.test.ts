@@ -19,7 +19,7 @@ import {
   type Supervision,
   type Tree,
 } from "../src/trajectory/index.ts";
-import { update, type KlPenalty, type UpdateConfig, type UpdateMetrics } from "../src/update.ts";
+import { perSolution, update, type KlPenalty, type UpdateConfig, type UpdateMetrics } from "../src/update.ts";
 import { centralDifferences } from "./support/differences.ts";
 import { draw } from "./support/draw.ts";
 import { relativeError, smallTransformer, valuesOf } from "./support/policies.ts";
@@ -190,6 +190,16 @@ describe("an update with a KL penalty", () => {
     });
     expect(distances).toEqual(distances.toSorted((a, b) => b - a));
     expect(distances[2]).toBeLessThan(0.2 * distances[0]);
+  });
+
+  it("counts a target once per solution that gave it credit, and one that no step owns once", () => {
+    const contributions = Float32Array.of(2, 1);
+    const stepOf = Int32Array.of(0, -1, 1);
+    const weights = Float32Array.of(0.5, 0.25, 0.25);
+    expect(perSolution({ contributions, stepOf, weights })).toEqual({
+      weights: Float32Array.of(1, 0.25, 0.25),
+      multipliers: Float32Array.of(0.5, 1, 1),
+    });
   });
 
   it("adds up over passes as it is in one", () => {

@@ -38,6 +38,8 @@ LARGE = [
     *[(subjects.linear_logprobs, (4096, V, H)) for V, H in [(32000, 4096), (128256, 4096), (151936, 896)]],
     *[(subjects.linear_logprobs_backward, (4096, V, H)) for V, H in [(32000, 4096), (151936, 896)]],
 ]
+# Of the norm. f32: sums of f32 in another order. Half types: a gradient in the type is rounded to the nearest, by up to 2^-8 of an
+# element in bf16 and 2^-11 in f16; twice that is allowed.
 TOLERANCE = {"f32": 1e-5, "bf16": 8e-3, "f16": 1e-3}
 ROUNDS, SECONDS = 5, 0.1
 

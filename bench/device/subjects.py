@@ -224,7 +224,8 @@ def linear_logprobs_backward(plugin, device, rows, vocabulary, width, dtype):
         lambda: plugin.run("linear_logprobs_backward", record),
         lambda: {"dhidden": dhidden, "dweight": dweight},
         truth,
-        (rows + 2 * vocabulary) * width * hidden.element_size(),
+        # The inputs once; dhidden is written, dweight read and written, in f32 whatever the inputs are.
+        (rows + vocabulary) * width * hidden.element_size() + (rows + 2 * vocabulary) * width * 4,
         6 * rows * vocabulary * width,
         with_peers(gradients, hidden, weight),
         (hidden, weight, offsets, targets, lse, out, upstream),

@@ -22,11 +22,10 @@ export function onHost(numbers: Numbers): Floats {
   return numbers instanceof DeviceTensor ? (numbers.download() as Float32Array) : numbers;
 }
 
-/** Copies between arrays of one length, on the same or on different sides. */
+/** Copies between arrays of one length, both on the host or both on the device. */
 export function copyNumbers(from: Numbers, to: Numbers): void {
-  if (!(to instanceof DeviceTensor)) to.set(onHost(from));
-  else if (from instanceof DeviceTensor) to.copyFrom(from);
-  else to.upload(from);
+  if (to instanceof DeviceTensor) to.copyFrom(from as DeviceTensor);
+  else to.set(from as Floats);
 }
 
 /** Gives memory on a device back at once; that of the host is collected. */

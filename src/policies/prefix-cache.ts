@@ -37,6 +37,12 @@ export class PrefixCache {
     this.#length = 0;
   }
 
+  /** Gives memory on a device back; the cache cannot be used any more. */
+  dispose(): void {
+    this.clear();
+    this.#stores.forEach(release);
+  }
+
   /** The node of `token` after `parent` (−1: a beginning), added if it is not there. */
   child(parent: number, token: number): number {
     const key = (parent + 1) * this.#vocabulary + token;

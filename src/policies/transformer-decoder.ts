@@ -29,6 +29,12 @@ export class TransformerDecoder {
     this.#cached = 0;
   }
 
+  /** Gives memory on a device back; the decoder cannot be used any more. */
+  dispose(): void {
+    this.clear();
+    this.#cache.dispose();
+  }
+
   /** The node of `token` after `parent`, −1 for a beginning. */
   child(parent: number, token: number): number {
     return this.#cache.child(parent, token);

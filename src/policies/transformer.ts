@@ -17,7 +17,7 @@ import {
 } from "../checkpoint/hugging-face-config.ts";
 import type { DeviceMemory, Numbers, PlacedOps } from "../ops/device-ops.ts";
 import type { Dtype, Floats } from "../ops/ops.ts";
-import { placed } from "../ops/storage.ts";
+import { placed, release } from "../ops/storage.ts";
 import { openOps } from "../ops/native.ts";
 import type { Optimizer } from "../optimizer.ts";
 import { DeviceParameters } from "../device-parameters.ts";
@@ -327,7 +327,10 @@ export class TransformerPolicy implements Policy {
   dispose(): void {
     this.#disposed = true;
     this.#forget();
-    this.#model.workspace.clear();
+    const { workspace, cosines, sines } = this.#model;
+    workspace.clear();
+    this.#decoder.dispose();
+    [cosines, sines].forEach(release);
     this.#parameters.dispose?.();
   }
 

@@ -66,8 +66,9 @@ interface Choice {
 }
 
 /**
- * One HTTP request per sample, with the prompt as token ids, or as a text where ids are none of the model's. The answers come in the order of the requests, each exactly once;
- * the first request that fails for good fails the call, and what is still on its way is given up.
+ * One HTTP request per sample, with the prompt as token ids, or as a text where ids are none of the model's. The answers come in
+ * the order of the requests, each exactly once; the first request that fails for good fails the call, and what is still on its
+ * way is given up.
  */
 export class RemoteSampler implements Sampler {
   readonly #options: RemoteOptions;

@@ -182,6 +182,12 @@ const methodFields = {
     .describe(
       "a repair is believed where each token that it changed has this probability without the repair's prompt; 0: all are",
     ),
+  repairKeptShare: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0)
+    .describe("and where it keeps this share of the failed solution's tokens, from its beginning; 0: all are"),
   repairGate: z
     .enum(["open", "measured"])
     .default("open")
@@ -193,7 +199,11 @@ const methodFields = {
   replaySteps: count().default(2).describe("of each kind, after every iteration"),
   replayBatch: count().default(64).describe("sequences per supervised step"),
   replayLr: positive().default(3e-4).describe("learning rate of the supervised steps"),
-  replayCapacity: count().default(1000).describe("newest verified solutions that are kept"),
+  replayCapacity: count().default(1000).describe("verified solutions that are kept"),
+  replayKeep: z
+    .enum(["newest", "even"])
+    .default("newest")
+    .describe("which those are: the newest, or an even sample of all that there were"),
   search: z
     .enum(["none", "gallop", "bisect"])
     .default("gallop")
@@ -433,7 +443,7 @@ export function loopConfigOf(config: RunConfig): LoopConfig {
   const { repairsPerGroup, repairGate, replay: of, valueSamples, valueEvery: every, contrast, ...settings } = others;
   const { resample, resampleRounds, curriculum, curriculumTarget, klCoef, klEstimator, ...rest } = settings;
   const corrects = method === "iop";
-  const { replaySteps: steps, replayBatch: batch, replayLr: lr, replayCapacity: capacity } = config;
+  const { replaySteps: steps, replayBatch: batch, replayLr: lr, replayCapacity: capacity, replayKeep: keep } = config;
   return {
     ...rest,
     rule: corrects ? contrasts[contrast] : method,
@@ -442,7 +452,7 @@ export function loopConfigOf(config: RunConfig): LoopConfig {
     monteCarlo: { samples: valueSamples, every },
     ...(repairsPerGroup > 0 && { repairsPerGroup }),
     ...(repairGate === "measured" && { repairGate: {} }),
-    ...(of !== "none" && { replay: { of, steps, batch, lr, capacity } }),
+    ...(of !== "none" && { replay: { of, steps, batch, lr, capacity, keep } }),
     ...(corrects && mode !== "none" && { search: { mode, samples, maxProbes } }),
     ...(resample && { resampleRounds }),
     ...(klCoef > 0 && { kl: { coefficient: klCoef, estimator: klEstimator } }),

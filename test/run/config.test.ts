@@ -39,6 +39,10 @@ describe("a configuration", () => {
     [{ ...least, klCoef: -0.1 }, /^here: klCoef: .*received -0.1$/],
     [{ ...least, klEstimator: "k4" }, /^here: klEstimator: .*received "k4"$/],
     [{ ...least, referenceEvery: 1.5 }, /^here: referenceEvery: .*received 1.5$/],
+    [{ ...least, repairKeptShare: 2 }, /^here: repairKeptShare: .*received 2$/],
+    [{ ...least, repairKeepShare: 0.5 }, "here: unknown field repairKeepShare (did you mean repairKeptShare?)"],
+    [{ ...least, replayKeep: "oldest" }, /^here: replayKeep: .*received "oldest"$/],
+    [{ ...least, replayKeeps: "even" }, "here: unknown field replayKeeps (did you mean replayKeep?)"],
     [{ ...least, klCoeff: 0.1 }, "here: unknown field klCoeff (did you mean klCoef?)"],
     [{ ...least, method: "grpo" }, /^here: method: .*received "grpo"$/],
     [
@@ -133,6 +137,8 @@ describe("a configuration", () => {
       kl: { coefficient: 0.04, estimator: "k2" },
       referenceEvery: 4,
     });
+    const replaying = loopConfigOf(resolved({ replay: "both", replayKeep: "even", repairKeptShare: 0.25 }));
+    expect(replaying).toMatchObject({ replay: { of: "both", keep: "even" }, repairKeptShare: 0.25 });
     const chosen = loopConfigOf(resolved({ curriculum: true, curriculumTarget: 0.6, resample: true }));
     expect(chosen).toMatchObject({ curriculum: { target: 0.6 }, resampleRounds: 3 });
     for (const method of ["outcome", "positiveOnly"] as const) {

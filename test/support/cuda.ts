@@ -2,6 +2,8 @@
 
 import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import type { DeviceOps } from "../../src/ops/device-ops.ts";
+import type { DeviceTensor } from "../../src/ops/device-tensor.ts";
 
 /** Device code on the host is written for Linux. */
 export const runsOnHost = process.platform === "linux";
@@ -10,4 +12,26 @@ export const runsOnHost = process.platform === "linux";
 export function hostPlugin(): string {
   const script = fileURLToPath(new URL("../../scripts/build-cuda-host.mjs", import.meta.url));
   return execFileSync(process.execPath, [script], { encoding: "utf8" }).trim();
+}
+
+/** The ops of a device, and the bytes of what their memory made, all of it f32, and nobody has disposed of. */
+export function countingMemory(ops: DeviceOps): { readonly ops: DeviceOps; readonly liveBytes: () => number } {
+  const made: DeviceTensor[] = [];
+  const counted = (tensor: DeviceTensor): DeviceTensor => {
+    made.push(tensor);
+    return tensor;
+  };
+  const { memory } = ops;
+  return {
+    ops: {
+      ...ops,
+      memory: {
+        allocate: (...given) => counted(memory.allocate(...given)),
+        from: (...given) => counted(memory.from(...given)),
+        wait: () => memory.wait(),
+      },
+    },
+    liveBytes: () =>
+      made.reduce((sum, { disposed, length }) => sum + (disposed ? 0 : length * Float32Array.BYTES_PER_ELEMENT), 0),
+  };
 }
