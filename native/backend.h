@@ -9,7 +9,7 @@
 
 #include "ops.h"
 
-enum { kScAbiVersion = 1 };
+enum { kScAbiVersion = 2 };
 
 // What a failing op leaves behind; code 0 is success.
 struct ScError {
@@ -118,6 +118,10 @@ struct ScPlugin {
 
   // Returns when all work of the queue is done. What failed since the last call is told here: the op that was enqueued last.
   int32_t (*wait)(ScStream queue, ScError* error);
+
+  // 0 where products of matrices go to cuBLASLt; a code with the reason where they take the plug-in's own kernel. Needs no
+  // device, and may answer otherwise once a call of cuBLASLt has failed.
+  int32_t (*find_cublaslt)(ScError* error);
 };
 
 // The one symbol that a plug-in exports: `extern "C" const ScPlugin* stepcredit_plugin(void)`.

@@ -5,6 +5,7 @@
 
 #include <new>
 
+#include "cublaslt.cuh"
 #include "memory.cuh"
 #include "queue.cuh"
 #include "table.cuh"
@@ -127,6 +128,14 @@ int32_t wait(ScStream stream, ScError* error) {
   return arrived(queue, cudaStreamSynchronize(queue.stream), "a wait", error);
 }
 
+int32_t find_cublaslt(ScError* error) {
+  const char* const absence = cublaslt_absence();
+  if (!absence) return 0;
+  error->code = 1;
+  snprintf(error->text, sizeof error->text, "%s", absence);
+  return 1;
+}
+
 }  // namespace
 
 }  // namespace gpu
@@ -136,6 +145,7 @@ extern "C" __attribute__((visibility("default"))) const ScPlugin* stepcredit_plu
                                   &gpu::backend(),     gpu::count_devices, gpu::describe_device,
                                   gpu::open_queue,     gpu::close_queue,   gpu::allocate_memory,
                                   gpu::release_memory, gpu::upload,        gpu::download,
-                                  gpu::clear,          gpu::copy,          gpu::wait};
+                                  gpu::clear,          gpu::copy,          gpu::wait,
+                                  gpu::find_cublaslt};
   return &plugin;
 }

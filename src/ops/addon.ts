@@ -72,6 +72,8 @@ export interface NativePlugin {
   /** why it is not ready */
   readonly why: string;
   readonly build: string;
+  /** null where it was not loaded */
+  readonly cublaslt: { readonly used: boolean; readonly why: string } | null;
   readonly devices: readonly NativeDevice[];
 }
 

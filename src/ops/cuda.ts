@@ -31,6 +31,11 @@ export interface CudaReport {
   readonly path: string;
   /** what the plug-in was compiled with and for; empty where it was not loaded */
   readonly build: string;
+  /**
+   * Whether products of matrices go to cuBLASLt, and why not where they take a kernel of the plug-in; null where the plug-in was
+   * not loaded. A call of cuBLASLt that fails is the last one of the process.
+   */
+  readonly cublaslt: { readonly used: boolean; readonly why: string } | null;
   readonly devices: readonly CudaDevice[];
 }
 
@@ -66,9 +71,9 @@ function look(): { readonly report: CudaReport; readonly devices: readonly Nativ
   const path = pluginPath();
   if (process.env["STEPCREDIT_CUDA"] === "off") {
     const report = { status: "off", why: "STEPCREDIT_CUDA is off", remedy: remedies.off } as const;
-    return { report: { ...report, path, build: "", devices: [] }, devices: [] };
+    return { report: { ...report, path, build: "", cublaslt: null, devices: [] }, devices: [] };
   }
-  const { status, why, build, devices } = loadAddon().loadPlugin(path);
+  const { status, why, build, cublaslt, devices } = loadAddon().loadPlugin(path);
   const described = devices.map(({ name, architecture, memoryBytes, multiprocessors }, index) => ({
     index,
     name,
@@ -76,7 +81,7 @@ function look(): { readonly report: CudaReport; readonly devices: readonly Nativ
     memoryBytes,
     multiprocessors,
   }));
-  return { report: { status, why, remedy: remedies[status], path, build, devices: described }, devices };
+  return { report: { status, why, remedy: remedies[status], path, build, cublaslt, devices: described }, devices };
 }
 
 /** A device of the plug-in, opened. */
