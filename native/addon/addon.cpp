@@ -84,8 +84,8 @@ Napi::Value cublaslt_of(Napi::Env env, const ScPlugin* plugin) {
   return found;
 }
 
-// loadPlugin(path): { status, why, build, cublaslt, devices: [{ name, architecture, memoryBytes, multiprocessors, open() }] }; open()
-// gives the ops of the device and its memory, { ops, starters, memory }, and is called once in an environment.
+// loadPlugin(path): { status, why, build, cublaslt, devices: [{ name, architecture, memoryBytes, multiprocessors, open() }] };
+// open() gives the ops of the device and its memory, { ops, starters, memory }, and is called once in an environment.
 Napi::Value load(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const LoadedPlugin loaded = load_plugin(info[0].ToString().Utf8Value());

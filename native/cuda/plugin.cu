@@ -6,6 +6,7 @@
 #include <new>
 
 #include "cublaslt.cuh"
+#include "interop.cuh"
 #include "memory.cuh"
 #include "queue.cuh"
 #include "table.cuh"
@@ -141,11 +142,28 @@ int32_t find_cublaslt(ScError* error) {
 }  // namespace gpu
 
 extern "C" __attribute__((visibility("default"))) const ScPlugin* stepcredit_plugin() {
-  static const ScPlugin plugin = {kScAbiVersion,       sizeof(ScPlugin),   gpu::kBuild,
-                                  &gpu::backend(),     gpu::count_devices, gpu::describe_device,
-                                  gpu::open_queue,     gpu::close_queue,   gpu::allocate_memory,
-                                  gpu::release_memory, gpu::upload,        gpu::download,
-                                  gpu::clear,          gpu::copy,          gpu::wait,
-                                  gpu::find_cublaslt};
+  static const ScPlugin plugin = {kScAbiVersion,
+                                  sizeof(ScPlugin),
+                                  gpu::kBuild,
+                                  &gpu::backend(),
+                                  gpu::count_devices,
+                                  gpu::describe_device,
+                                  gpu::open_queue,
+                                  gpu::close_queue,
+                                  gpu::allocate_memory,
+                                  gpu::release_memory,
+                                  gpu::upload,
+                                  gpu::download,
+                                  gpu::clear,
+                                  gpu::copy,
+                                  gpu::wait,
+                                  gpu::find_cublaslt,
+                                  gpu::queue_after_stream,
+                                  gpu::stream_after_queue,
+                                  gpu::stream_of,
+                                  gpu::device_of,
+                                  gpu::share,
+                                  gpu::open_shared,
+                                  gpu::close_shared};
   return &plugin;
 }

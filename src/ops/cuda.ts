@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { loadAddon, type NativeDevice, type NativeKernels } from "./addon.ts";
 import type { DeviceMemory } from "./device-ops.ts";
 import { DeviceTensor } from "./device-tensor.ts";
+import { order } from "./interop.ts";
 
 export type CudaStatus = "off" | "not-built" | "load-failed" | "abi-mismatch" | "present-no-device" | "ready";
 
@@ -120,6 +121,10 @@ function open(native: NativeDevice, index: number): OpenDevice {
       allocate: (shape, dtype) => DeviceTensor.allocate(place, shape, dtype),
       from: (numbers, shape, dtype) => DeviceTensor.from(place, numbers, shape, dtype),
       wait: () => memory.wait(),
+      import: (lent) => DeviceTensor.import(place, lent),
+      open: (shared) => DeviceTensor.open(place, shared),
+      follow: (stream) => order("memory.follow", place, "follow", stream),
+      precede: (stream) => order("memory.precede", place, "precede", stream),
     },
   };
 }
