@@ -81,11 +81,15 @@ Lane* open_lane(Napi::Env env, Device* device) {
   return lane;
 }
 
-static void finalize(napi_env env, void* wrapped, void*) {
+namespace {
+
+void finalize(napi_env env, void* wrapped, void*) {
   auto* const own = static_cast<OwnView*>(wrapped);
   if (own->owner) own->memory->dispose(env);
   delete own;
 }
+
+}  // namespace
 
 void stand_for(Napi::Env env, const Napi::Value& target, DeviceView view, bool owner) {
   auto* const own = new OwnView{std::move(view), owner};

@@ -73,9 +73,8 @@ const DeviceView* device_view_of(napi_env env, napi_value value);
 Lane* open_lane(Napi::Env env, Device* device);
 
 // { allocate(target, bytes, dtype, length), view(target, of, offset, length), upload(target, array), download(target, array),
-// clear(target), copy(target, source), dispose(target), wait() }. The first two make an object stand for memory. For others,
-// { borrow(target, pointer, bytes, dtype, length), hold(target), letGo(target), share(target), open(target, handle, byteOffset,
-// dtype, length), follow(stream), precede(stream), stream() }: see interop.cpp.
+// clear(target), copy(target, source), dispose(target), wait() }. The first two make an object stand for memory. And
+// what interop.h adds.
 Napi::Object memory_functions(Napi::Env env, Lane* lane);
 
 // Makes an object stand for a range of memory; `owner`: the memory is disposed of when the object is collected. Throws where it

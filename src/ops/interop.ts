@@ -45,7 +45,10 @@ export interface LentMemory {
    * there now. 0n and 1n: CUDA's default stream, 2n: that of the calling thread. Absent: the memory is ready.
    */
   readonly stream?: bigint;
-  /** Called once, soon after the tensor was disposed of and the calls that use it have ended. */
+  /**
+   * Called once, soon after the tensor was disposed of or collected and the calls that use it have ended; what it throws is a
+   * rejection that nobody handles. It is kept as long as the memory is lent: a tensor that it refers to is never collected.
+   */
   readonly release?: () => void;
 }
 
