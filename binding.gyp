@@ -58,6 +58,7 @@
         "native/addon/copies.cpp",
         "native/addon/device_memory.cpp",
         "native/addon/devices.cpp",
+        "native/addon/interop.cpp",
         "native/addon/promises.cpp",
         "native/addon/record.cpp",
         "native/addon/runner.cpp",

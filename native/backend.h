@@ -9,7 +9,7 @@
 
 #include "ops.h"
 
-enum { kScAbiVersion = 1 };
+enum { kScAbiVersion = 3 };
 
 // What a failing op leaves behind; code 0 is success.
 struct ScError {
@@ -88,6 +88,11 @@ struct ScDevice {
   int32_t reserved;
 };
 
+// Memory of a plug-in's device as another process can open it: what CUDA calls cudaIpcMemHandle_t.
+struct ScShared {
+  uint8_t handle[64];
+};
+
 // Every function returns 0, or a code with its text in `error`. Devices are numbered from 0. Functions may be called from any
 // thread; a queue serves one thread at a time.
 struct ScPlugin {
@@ -118,6 +123,29 @@ struct ScPlugin {
 
   // Returns when all work of the queue is done. What failed since the last call is told here: the op that was enqueued last.
   int32_t (*wait)(ScStream queue, ScError* error);
+
+  // 0 where products of matrices go to cuBLASLt; a code with the reason where they take the plug-in's own kernel. Needs no
+  // device, and may answer otherwise once a call of cuBLASLt has failed.
+  int32_t (*find_cublaslt)(ScError* error);
+
+  // Streams of others in the process: a cudaStream_t as a number, of the queue's device; 0 and 1 are CUDA's default stream, 2
+  // is that of the calling thread. What the queue (the stream) gets from now on begins when what the other has now is done. No
+  // call waits for either.
+  int32_t (*queue_after_stream)(ScStream queue, uint64_t stream, ScError* error);
+  int32_t (*stream_after_queue)(ScStream queue, uint64_t stream, ScError* error);
+  // The queue's own stream.
+  int32_t (*stream_of)(ScStream queue, uint64_t* stream, ScError* error);
+
+  // The device that an address belongs to, whoever allocated it. Fails where it is no memory of a device.
+  int32_t (*device_of)(const void* address, int32_t* device, ScError* error);
+
+  // `memory` is what `allocate` gave, and stays allocated as long as another process has it open. Nothing is ordered: the
+  // process that gives waits for its queues before it hands the handle over, and so does the one that gives it back.
+  int32_t (*share)(int32_t device, const void* memory, ScShared* shared, ScError* error);
+  // The first byte of what another process shares; not of what this one does.
+  int32_t (*open_shared)(int32_t device, const ScShared* shared, void** memory, ScError* error);
+  // No queue may use the memory any more.
+  int32_t (*close_shared)(int32_t device, void* memory, ScError* error);
 };
 
 // The one symbol that a plug-in exports: `extern "C" const ScPlugin* stepcredit_plugin(void)`.

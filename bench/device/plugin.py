@@ -10,7 +10,7 @@ import re
 
 i32, i64, f32, f64, pointer = ctypes.c_int32, ctypes.c_int64, ctypes.c_float, ctypes.c_double, ctypes.c_void_p
 
-ABI_VERSION = 1
+ABI_VERSION = 3
 DTYPES = {"f32": 0, "bf16": 1, "f16": 2}
 LOSS_METRICS = 12
 
@@ -50,6 +50,14 @@ class Table(ctypes.Structure):
         ("clear", function(pointer, pointer, ctypes.c_size_t)),
         ("copy", function(pointer, pointer, pointer, ctypes.c_size_t)),
         ("wait", function(pointer)),
+        ("find_cublaslt", function()),
+        ("queue_after_stream", function(pointer, ctypes.c_uint64)),
+        ("stream_after_queue", function(pointer, ctypes.c_uint64)),
+        ("stream_of", function(pointer, ctypes.POINTER(ctypes.c_uint64))),
+        ("device_of", function(pointer, ctypes.POINTER(i32))),
+        ("share", function(i32, pointer, pointer)),
+        ("open_shared", function(i32, pointer, ctypes.POINTER(pointer))),
+        ("close_shared", function(i32, pointer)),
     ]
 
 

@@ -74,8 +74,18 @@ Napi::Object bind(Napi::Env env, const ScBackend* backend, Lane* lane, Napi::Val
   return ops;
 }
 
-// loadPlugin(path): { status, why, build, devices: [{ name, architecture, memoryBytes, multiprocessors, open() }] }; open()
-// gives the ops of the device and its memory, { ops, starters, memory }, and is called once in an environment.
+// What became of cuBLASLt, { used, why }; null without a plug-in that could look for it.
+Napi::Value cublaslt_of(Napi::Env env, const ScPlugin* plugin) {
+  if (!plugin) return env.Null();
+  ScError error = {};
+  Napi::Object found = Napi::Object::New(env);
+  found.Set("used", plugin->find_cublaslt(&error) == 0);
+  found.Set("why", error.text);
+  return found;
+}
+
+// loadPlugin(path): { status, why, build, cublaslt, devices: [{ name, architecture, memoryBytes, multiprocessors, open() }] };
+// open() gives the ops of the device and its memory, { ops, starters, memory }, and is called once in an environment.
 Napi::Value load(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const LoadedPlugin loaded = load_plugin(info[0].ToString().Utf8Value());
@@ -83,6 +93,7 @@ Napi::Value load(const Napi::CallbackInfo& info) {
   result.Set("status", loaded.status);
   result.Set("why", loaded.why);
   result.Set("build", loaded.build);
+  result.Set("cublaslt", cublaslt_of(env, loaded.plugin));
   Napi::Array devices = Napi::Array::New(env);
   for (const DeviceEntry& entry : loaded.devices) {
     Napi::Object device = Napi::Object::New(env);

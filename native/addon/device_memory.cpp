@@ -1,13 +1,11 @@
 #include "device_memory.h"
 
-#include <string>
+#include "interop.h"
 
 namespace {
 
 // Says of an object that a DeviceView is wrapped in it.
 constexpr napi_type_tag kViewTag = {0x5c1a9e0f6d2b4837, 0xa3f07c5e91d84b26};
-
-std::string text_of(const ScError& error) { return error.text[0] ? error.text : "failed"; }
 
 [[noreturn]] void fail(Napi::Env env, const ScError& error) { throw Napi::Error::New(env, text_of(error)); }
 
@@ -27,6 +25,8 @@ void end_lane(void* argument) {
 
 }  // namespace
 
+std::string text_of(const ScError& error) { return error.text[0] ? error.text : "failed"; }
+
 int32_t Lane::wait(ScError* error) {
   if (!pending) return 0;
   pending = false;
@@ -42,7 +42,10 @@ void DeviceMemory::free_unused(napi_env env) {
   if (!disposed || uses > 0 || !address) return;
   ScError unheard = {};  // the next call on the device fails with it too
   lane->wait(&unheard);
-  lane->device->plugin->release(lane->device->index, address, &unheard);
+  const Device& device = *lane->device;
+  if (owner == Owner::kPlugin) device.plugin->release(device.index, address, &unheard);
+  if (owner == Owner::kProcess) device.plugin->close_shared(device.index, address, &unheard);
+  if (owner == Owner::kLender) napi_resolve_deferred(env, lent, Napi::Env(env).Undefined());
   address = nullptr;
   int64_t total;
   napi_adjust_external_memory(env, -static_cast<int64_t>(bytes), &total);
@@ -86,6 +89,8 @@ void finalize(napi_env env, void* wrapped, void*) {
   delete own;
 }
 
+}  // namespace
+
 void stand_for(Napi::Env env, const Napi::Value& target, DeviceView view, bool owner) {
   auto* const own = new OwnView{std::move(view), owner};
   if (napi_type_tag_object(env, target, &kViewTag) != napi_ok ||
@@ -94,6 +99,8 @@ void stand_for(Napi::Env env, const Napi::Value& target, DeviceView view, bool o
     throw Napi::TypeError::New(env, "expected an object that stands for nothing yet");
   }
 }
+
+namespace {
 
 const DeviceView& view_of(const Napi::CallbackInfo& info, size_t index) {
   const DeviceView* const view = device_view_of(info.Env(), info[index]);
@@ -221,5 +228,6 @@ Napi::Object memory_functions(Napi::Env env, Lane* lane) {
   set("copy", copy);
   set("dispose", dispose);
   set("wait", wait);
+  add_interop_functions(env, lane, functions);
   return functions;
 }

@@ -6,6 +6,7 @@
 #include <napi.h>
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "devices.h"
@@ -23,18 +24,24 @@ struct Lane {
   int32_t wait(ScError* error);
 };
 
+// Whose memory is: the plug-in gave it, another process shares it, or somebody in this process lent it.
+enum class Owner { kPlugin, kProcess, kLender };
+
 // Memory with one owner in JavaScript. Touched on the JavaScript thread alone.
 class DeviceMemory {
  public:
-  DeviceMemory(Lane* lane_, void* address_, size_t bytes_) : lane(lane_), address(address_), bytes(bytes_) {}
+  // `bytes`: what the engine is told of. `lent` is resolved when memory of a lender goes back.
+  DeviceMemory(Lane* lane_, void* address_, size_t bytes_, Owner owner_ = Owner::kPlugin, napi_deferred lent_ = nullptr)
+      : lane(lane_), owner(owner_), address(address_), bytes(bytes_), lent(lent_) {}
   DeviceMemory(const DeviceMemory&) = delete;
   DeviceMemory& operator=(const DeviceMemory&) = delete;
 
   Lane* const lane;
+  const Owner owner;
   char* memory() const { return static_cast<char*>(address); }
   bool is_disposed() const { return disposed; }
 
-  // Promise calls that use the memory keep it until they have ended.
+  // Promise calls that use the memory, and others whom it was given to, keep it until they have ended.
   void begin_use() { uses++; }
   void end_use(napi_env env);
   void dispose(napi_env env);
@@ -44,6 +51,7 @@ class DeviceMemory {
 
   void* address;
   const size_t bytes;
+  const napi_deferred lent;
   int64_t uses = 0;
   bool disposed = false;
 };
@@ -65,7 +73,15 @@ const DeviceView* device_view_of(napi_env env, napi_value value);
 Lane* open_lane(Napi::Env env, Device* device);
 
 // { allocate(target, bytes, dtype, length), view(target, of, offset, length), upload(target, array), download(target, array),
-// clear(target), copy(target, source), dispose(target), wait() }. The first two make an object stand for memory.
+// clear(target), copy(target, source), dispose(target), wait() }. The first two make an object stand for memory. And
+// what interop.h adds.
 Napi::Object memory_functions(Napi::Env env, Lane* lane);
+
+// Makes an object stand for a range of memory; `owner`: the memory is disposed of when the object is collected. Throws where it
+// stands for something already.
+void stand_for(Napi::Env env, const Napi::Value& target, DeviceView view, bool owner);
+
+// What a failure of the plug-in says.
+std::string text_of(const ScError& error);
 
 #endif

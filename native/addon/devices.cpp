@@ -47,6 +47,7 @@ std::string reason(const ScError& error) { return error.text[0] ? error.text : "
 
 void look_for_devices(const ScPlugin* plugin, LoadedPlugin* loaded) {
   loaded->build = plugin->build;
+  loaded->plugin = plugin;
   loaded->status = "present-no-device";
   ScError error = {};
   int32_t count = 0;
@@ -70,17 +71,17 @@ void look_for_devices(const ScPlugin* plugin, LoadedPlugin* loaded) {
 }
 
 LoadedPlugin load(const std::string& path) {
-  if (access(path.c_str(), F_OK) != 0) return {"not-built", "there is no file " + path, "", {}};
+  if (access(path.c_str(), F_OK) != 0) return {"not-built", "there is no file " + path, "", {}, nullptr};
   void* const library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!library) {
     const char* const text = dlerror();
-    return {"load-failed", text ? text : "the system does not say why", "", {}};
+    return {"load-failed", text ? text : "the system does not say why", "", {}, nullptr};
   }
   const auto entry = reinterpret_cast<ScPluginEntry>(dlsym(library, SC_PLUGIN_SYMBOL));
-  if (!entry) return {"load-failed", path + " has no symbol " SC_PLUGIN_SYMBOL, "", {}};
+  if (!entry) return {"load-failed", path + " has no symbol " SC_PLUGIN_SYMBOL, "", {}, nullptr};
   const ScPlugin* const plugin = entry();
   const std::string differs = mismatch(plugin);
-  if (!differs.empty()) return {"abi-mismatch", differs, "", {}};
+  if (!differs.empty()) return {"abi-mismatch", differs, "", {}, nullptr};
   LoadedPlugin loaded = {};
   look_for_devices(plugin, &loaded);
   return loaded;

@@ -38,6 +38,7 @@ struct LoadedPlugin {
   std::string why;
   std::string build;
   std::vector<DeviceEntry> devices;
+  const ScPlugin* plugin;  // null where none was loaded
 };
 
 // Loads the library at a path, and opens its devices once. A file that was missing or broken is looked at again by the next

@@ -5,8 +5,11 @@
 
 #include <new>
 
+#include "cublaslt.cuh"
+#include "interop.cuh"
 #include "memory.cuh"
 #include "queue.cuh"
+#include "staging.cuh"
 #include "table.cuh"
 
 namespace gpu {
@@ -45,7 +48,7 @@ int32_t describe_device(int32_t device, ScDevice* description, ScError* error) {
 int32_t open_queue(int32_t device, ScStream* stream, ScError* error) {
   *stream = nullptr;
   cudaDeviceProp properties;
-  Queue opened = {device, 0, nullptr, nullptr, 0, nullptr};
+  Queue opened = {device, 0, nullptr, nullptr, 0, nullptr, nullptr};
   if (checked(cudaSetDevice(device), "CUDA", "opening the device", error) != 0 ||
       checked(cudaGetDeviceProperties(&properties, device), "CUDA", "describing the device", error) != 0 ||
       checked(cudaStreamCreateWithFlags(&opened.stream, cudaStreamNonBlocking), "CUDA", "opening a queue", error) != 0)
@@ -73,7 +76,10 @@ int32_t arrived(const Queue& queue, cudaError_t result, const char* place, ScErr
 int32_t close_queue(ScStream stream, ScError* error) {
   Queue& queue = queue_of(stream);
   if (!enter(queue, "closing a queue", error)) return 1;
-  const int32_t code = arrived(queue, cudaStreamSynchronize(queue.stream), "closing its queue", error);
+  const cudaError_t waited = cudaStreamSynchronize(queue.stream);
+  const int32_t code = arrived(queue, waited, "closing its queue", error);
+  finish_staged(&queue, waited);
+  close_staging(&queue);
   release(queue.device, queue.scratch);
   cudaStreamDestroy(queue.stream);
   delete &queue;
@@ -95,15 +101,14 @@ int32_t upload(ScStream stream, void* to, const void* from, size_t bytes, ScErro
   Queue& queue = queue_of(stream);
   if (bytes == 0) return 0;
   if (!enter(queue, "a copy to the device", error)) return 1;
-  return arrived(queue, cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, queue.stream), "a copy to the device", error);
+  return arrived(queue, staged_upload(&queue, to, from, bytes), "a copy to the device", error);
 }
 
 int32_t download(ScStream stream, void* to, const void* from, size_t bytes, ScError* error) {
   Queue& queue = queue_of(stream);
   if (bytes == 0) return 0;
   if (!enter(queue, "a copy from the device", error)) return 1;
-  return arrived(queue, cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, queue.stream), "a copy from the device",
-                 error);
+  return arrived(queue, staged_download(&queue, to, from, bytes), "a copy from the device", error);
 }
 
 int32_t clear(ScStream stream, void* memory, size_t bytes, ScError* error) {
@@ -124,7 +129,17 @@ int32_t copy(ScStream stream, void* to, const void* from, size_t bytes, ScError*
 int32_t wait(ScStream stream, ScError* error) {
   Queue& queue = queue_of(stream);
   if (!enter(queue, "a wait", error)) return 1;
-  return arrived(queue, cudaStreamSynchronize(queue.stream), "a wait", error);
+  const cudaError_t waited = cudaStreamSynchronize(queue.stream);
+  finish_staged(&queue, waited);
+  return arrived(queue, waited, "a wait", error);
+}
+
+int32_t find_cublaslt(ScError* error) {
+  const char* const absence = cublaslt_absence();
+  if (!absence) return 0;
+  error->code = 1;
+  snprintf(error->text, sizeof error->text, "%s", absence);
+  return 1;
 }
 
 }  // namespace
@@ -132,10 +147,28 @@ int32_t wait(ScStream stream, ScError* error) {
 }  // namespace gpu
 
 extern "C" __attribute__((visibility("default"))) const ScPlugin* stepcredit_plugin() {
-  static const ScPlugin plugin = {kScAbiVersion,       sizeof(ScPlugin),   gpu::kBuild,
-                                  &gpu::backend(),     gpu::count_devices, gpu::describe_device,
-                                  gpu::open_queue,     gpu::close_queue,   gpu::allocate_memory,
-                                  gpu::release_memory, gpu::upload,        gpu::download,
-                                  gpu::clear,          gpu::copy,          gpu::wait};
+  static const ScPlugin plugin = {kScAbiVersion,
+                                  sizeof(ScPlugin),
+                                  gpu::kBuild,
+                                  &gpu::backend(),
+                                  gpu::count_devices,
+                                  gpu::describe_device,
+                                  gpu::open_queue,
+                                  gpu::close_queue,
+                                  gpu::allocate_memory,
+                                  gpu::release_memory,
+                                  gpu::upload,
+                                  gpu::download,
+                                  gpu::clear,
+                                  gpu::copy,
+                                  gpu::wait,
+                                  gpu::find_cublaslt,
+                                  gpu::queue_after_stream,
+                                  gpu::stream_after_queue,
+                                  gpu::stream_of,
+                                  gpu::device_of,
+                                  gpu::share,
+                                  gpu::open_shared,
+                                  gpu::close_shared};
   return &plugin;
 }

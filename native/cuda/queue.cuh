@@ -10,6 +10,8 @@
 
 namespace gpu {
 
+struct Staging;  // staging.cu
+
 struct Queue {
   int device;
   int multiprocessors;
@@ -17,6 +19,7 @@ struct Queue {
   void* scratch;
   size_t scratch_bytes;
   const char* latest_op;  // enqueued last: where an error that comes later is said to come from
+  Staging* staging;       // null before the first copy from or to the host
 };
 
 inline Queue& queue_of(ScStream stream) { return *static_cast<Queue*>(stream); }

@@ -64,17 +64,24 @@ function productLines({ blas, addon }: Diagnosis): string[] {
 
 function cudaLines(cuda: Diagnosis["cuda"]): string[] {
   if (cuda === null) return [row("CUDA", "unknown without the addon")];
-  const { status, why, remedy, path, build, devices } = cuda;
+  const { status, why, remedy, path, build, cublaslt, devices } = cuda;
   return [
     row("CUDA", why === "" ? status : `${status}: ${why}`),
     ...(remedy === "" ? [] : [more(`remedy: ${remedy}`)]),
     ...(build === "" ? [] : [more(`plug-in ${path} (${build})`)]),
+    ...(cublaslt === null ? [] : [more(productsLine(cublaslt))]),
     ...devices.map(({ index, name, architecture, memoryBytes, multiprocessors }) =>
       more(
         `cuda/${index} ${name}: ${architecture}, ${multiprocessors} multiprocessors, ${(memoryBytes / 2 ** 30).toFixed(1)} GiB`,
       ),
     ),
   ];
+}
+
+function productsLine({ used, why }: NonNullable<NonNullable<Diagnosis["cuda"]>["cublaslt"]>): string {
+  return used
+    ? "products of matrices go to cuBLASLt"
+    : `products of matrices take the plug-in's own kernel, cuBLASLt is not used: ${why}`;
 }
 
 const column = 14;

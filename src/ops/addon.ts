@@ -64,6 +64,25 @@ export interface NativeDeviceMemory {
   copy(target: object, source: object): void;
   dispose(target: object): void;
   wait(): void;
+  /**
+   * makes `target` stand for memory that somebody else in the process owns; a RangeError where the device has none there
+   *
+   * @returns a promise that is resolved when the memory goes back
+   */
+  borrow(target: object, pointer: bigint, bytes: number, dtype: number, length: number): Promise<void>;
+  /** where the memory of `target` is; it stays until `letGo` was called as often */
+  hold(target: object): { readonly pointer: bigint; readonly byteOffset: number };
+  letGo(target: object): void;
+  /** as `hold`, for another process; waits for the calls before */
+  share(target: object): { readonly handle: Uint8Array; readonly byteOffset: number };
+  /** makes `target` stand for memory of another process */
+  open(target: object, handle: Uint8Array, byteOffset: number, dtype: number, length: number): void;
+  /** calls that come later begin when what is on the stream now is done */
+  follow(stream: bigint): void;
+  /** what the stream gets from now on begins when the calls before have ended */
+  precede(stream: bigint): void;
+  /** of the calls of this thread */
+  stream(): bigint;
 }
 
 /** A plug-in that was looked for. */
@@ -72,6 +91,8 @@ export interface NativePlugin {
   /** why it is not ready */
   readonly why: string;
   readonly build: string;
+  /** null where it was not loaded */
+  readonly cublaslt: { readonly used: boolean; readonly why: string } | null;
   readonly devices: readonly NativeDevice[];
 }
 

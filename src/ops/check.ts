@@ -255,6 +255,11 @@ export class Check {
     }
   }
 
+  /** An argument of a wrong kind. */
+  kind(name: string, expected: string, received: unknown): never {
+    throw this.#typeError(name, expected, received);
+  }
+
   fail(expected: string, received: string): never {
     throw new RangeError(`${this.#op}: expected ${expected}, received ${received}`);
   }

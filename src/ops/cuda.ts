@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { loadAddon, type NativeDevice, type NativeKernels } from "./addon.ts";
 import type { DeviceMemory } from "./device-ops.ts";
 import { DeviceTensor } from "./device-tensor.ts";
+import { order } from "./interop.ts";
 
 export type CudaStatus = "off" | "not-built" | "load-failed" | "abi-mismatch" | "present-no-device" | "ready";
 
@@ -31,6 +32,11 @@ export interface CudaReport {
   readonly path: string;
   /** what the plug-in was compiled with and for; empty where it was not loaded */
   readonly build: string;
+  /**
+   * Whether products of matrices go to cuBLASLt, and why not where they take a kernel of the plug-in; null where the plug-in was
+   * not loaded. A call of cuBLASLt that fails is the last one of the process.
+   */
+  readonly cublaslt: { readonly used: boolean; readonly why: string } | null;
   readonly devices: readonly CudaDevice[];
 }
 
@@ -66,9 +72,9 @@ function look(): { readonly report: CudaReport; readonly devices: readonly Nativ
   const path = pluginPath();
   if (process.env["STEPCREDIT_CUDA"] === "off") {
     const report = { status: "off", why: "STEPCREDIT_CUDA is off", remedy: remedies.off } as const;
-    return { report: { ...report, path, build: "", devices: [] }, devices: [] };
+    return { report: { ...report, path, build: "", cublaslt: null, devices: [] }, devices: [] };
   }
-  const { status, why, build, devices } = loadAddon().loadPlugin(path);
+  const { status, why, build, cublaslt, devices } = loadAddon().loadPlugin(path);
   const described = devices.map(({ name, architecture, memoryBytes, multiprocessors }, index) => ({
     index,
     name,
@@ -76,7 +82,7 @@ function look(): { readonly report: CudaReport; readonly devices: readonly Nativ
     memoryBytes,
     multiprocessors,
   }));
-  return { report: { status, why, remedy: remedies[status], path, build, devices: described }, devices };
+  return { report: { status, why, remedy: remedies[status], path, build, cublaslt, devices: described }, devices };
 }
 
 /** A device of the plug-in, opened. */
@@ -115,6 +121,10 @@ function open(native: NativeDevice, index: number): OpenDevice {
       allocate: (shape, dtype) => DeviceTensor.allocate(place, shape, dtype),
       from: (numbers, shape, dtype) => DeviceTensor.from(place, numbers, shape, dtype),
       wait: () => memory.wait(),
+      import: (lent) => DeviceTensor.import(place, lent),
+      open: (shared) => DeviceTensor.open(place, shared),
+      follow: (stream) => order("memory.follow", place, "follow", stream),
+      precede: (stream) => order("memory.precede", place, "precede", stream),
     },
   };
 }

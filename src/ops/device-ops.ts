@@ -2,6 +2,7 @@
 
 import type { DeviceTensor } from "./device-tensor.ts";
 import type { Dtype, Floats, Typed } from "./arguments/values.ts";
+import type { LentMemory, SharedMemory } from "./interop.ts";
 import type { NativeOps } from "./native.ts";
 import type { CallOptions } from "./native/promises.ts";
 import type { Ops } from "./ops.ts";
@@ -37,6 +38,23 @@ export interface DeviceMemory {
   from(numbers: Floats | Typed | readonly number[], shape?: readonly number[], dtype?: Dtype): DeviceTensor;
   /** Returns when all sync calls before have ended on the device, and throws what failed in them. */
   wait(): void;
+  /**
+   * A tensor on memory that another library of the process owns, which is never freed here: `release` is called when the tensor
+   * was disposed of (or collected) and all calls that use it have ended. Aligned like its elements, row-major. Throws a TypeError
+   * or a RangeError that names what is wrong with the description.
+   */
+  import(lent: LentMemory): DeviceTensor;
+  /**
+   * A tensor on memory that another process shares: `tensor.share()` there, or any `cudaIpcMemHandle_t` of memory from
+   * cudaMalloc, with where the numbers begin. The other has waited for what it had to do with the memory. Disposing of the tensor
+   * closes the memory, which the other process keeps. Of what was allocated only the beginning is known: that the shape fits is
+   * for the other to see to.
+   */
+  open(shared: SharedMemory): DeviceTensor;
+  /** Sync calls that come later, and promise calls with tensors, begin when what a stream of this device has now is done. */
+  follow(stream: bigint): void;
+  /** What a stream of this device gets from now on begins when the sync calls before have ended; nobody waits for that here. */
+  precede(stream: bigint): void;
 }
 
 /**

@@ -8,6 +8,17 @@ import type { Dtype, Floats, Typed } from "./arguments/values.ts";
 import { Check } from "./check.ts";
 import { DeviceArray } from "./device-array.ts";
 import { bitsOf, floatsOf } from "./halves.ts";
+import {
+  checkLoan,
+  checkShared,
+  dlpackTypes,
+  order,
+  stridesOf,
+  type ExportedMemory,
+  type LentMemory,
+  type OwnSharedMemory,
+  type SharedMemory,
+} from "./interop.ts";
 
 const bytesPerElement = { f32: 4, bf16: 2, f16: 2 } satisfies Record<Dtype, number>;
 const codes = { f32: 0, bf16: 1, f16: 2 } satisfies Record<Dtype, number>;
@@ -18,7 +29,18 @@ interface Place {
   readonly memory: NativeDeviceMemory;
 }
 
-/** Numbers of one type in the memory of a device, row-major, zeroed, aligned to 256 bytes; made by the `memory` of its ops. */
+/** Memory that a tensor stands for instead of memory of its own. */
+interface Found {
+  /** whose memory it is, where it is a part of another */
+  readonly of?: DeviceTensor;
+  /** makes the tensor stand for it */
+  take(tensor: DeviceTensor): void;
+}
+
+/**
+ * Numbers of one type in the memory of a device, row-major; made by the `memory` of its ops. What that allocates is zeroed and
+ * aligned to 256 bytes.
+ */
 export class DeviceTensor extends DeviceArray {
   readonly device: string;
   readonly dtype: Dtype;
@@ -29,13 +51,7 @@ export class DeviceTensor extends DeviceArray {
   readonly #owner: DeviceTensor | undefined;
   #disposed = false;
 
-  /** @param part of which tensor, from which element; a tensor of its own where there is none */
-  private constructor(
-    { device, memory }: Place,
-    shape: readonly number[],
-    dtype: Dtype,
-    part?: { readonly of: DeviceTensor; readonly begin: number },
-  ) {
+  private constructor({ device, memory }: Place, shape: readonly number[], dtype: Dtype, found?: Found) {
     super();
     const check = new Check("DeviceTensor");
     if (!Object.hasOwn(bytesPerElement, dtype)) check.fail("dtype to be f32, bf16 or f16", dtype);
@@ -46,9 +62,9 @@ export class DeviceTensor extends DeviceArray {
     this.shape = Object.freeze(shape.map((size, axis) => check.integer(`shape[${axis}]`, size, 0)));
     this.length = this.shape.reduce((product, size) => product * size, 1);
     this.#memory = memory;
-    if (part !== undefined) {
-      this.#owner = part.of.#owner ?? part.of;
-      memory.view(this, part.of, part.begin, this.length);
+    if (found !== undefined) {
+      this.#owner = found.of === undefined ? undefined : (found.of.#owner ?? found.of);
+      found.take(this);
       return;
     }
     const bytes = this.length * bytesPerElement[dtype];
@@ -83,6 +99,50 @@ export class DeviceTensor extends DeviceArray {
       throw error;
     }
     return tensor;
+  }
+
+  /** Of a device's `memory`; not for others. */
+  static import(place: Place, lent: LentMemory): DeviceTensor {
+    const { pointer, shape, dtype, stream, release } = checkLoan(place.device, lent);
+    let back: Promise<void> | undefined;
+    const tensor = new DeviceTensor(place, shape, dtype, {
+      take(target) {
+        const bytes = target.length * bytesPerElement[dtype];
+        try {
+          back = place.memory.borrow(target, pointer, bytes, codes[dtype], target.length);
+        } catch (error) {
+          if (!(error instanceof RangeError)) throw error;
+          const wanted = `pointer to begin ${bytes} bytes in the memory of ${place.device}`;
+          new Check("memory.import").fail(wanted, `0x${pointer.toString(16)}, ${error.message}`);
+        }
+      },
+    });
+    try {
+      if (stream !== undefined) order("memory.import", place, "follow", stream);
+    } catch (error) {
+      tensor.dispose();
+      throw error;
+    }
+    // Not to be referred to from `tensor`: as long as the memory is lent, the promise refers to `release`.
+    if (release !== undefined) void back?.then(release);
+    return tensor;
+  }
+
+  /** Of a device's `memory`; not for others. */
+  static open(place: Place, shared: SharedMemory): DeviceTensor {
+    const { handle, byteOffset, shape, dtype } = checkShared(shared);
+    return new DeviceTensor(place, shape, dtype, {
+      take(target) {
+        try {
+          place.memory.open(target, handle, byteOffset, codes[dtype], target.length);
+        } catch (error) {
+          const reason = error instanceof Error ? error.message : String(error);
+          throw new Error(`memory.open: [${shape.join(", ")}] cannot be opened on ${place.device}: ${reason}`, {
+            cause: error,
+          });
+        }
+      },
+    });
   }
 
   get disposed(): boolean {
@@ -135,10 +195,64 @@ export class DeviceTensor extends DeviceArray {
     const check = new Check("DeviceTensor.subarray");
     check.integer("begin", begin, 0, this.length);
     check.integer("end", end, begin, this.length);
-    return new DeviceTensor({ device: this.device, memory: this.#memory }, [end - begin], this.dtype, {
+    const memory = this.#memory;
+    return new DeviceTensor({ device: this.device, memory }, [end - begin], this.dtype, {
       of: this,
-      begin,
+      take: (part) => memory.view(part, this, begin, end - begin),
     });
+  }
+
+  /**
+   * Where it is, for another library of the process. The memory stays until the description is released, even where the tensor is
+   * disposed of first. The other waits for the description's stream before it reads, or is made to by `memory.precede`.
+   */
+  export(): ExportedMemory {
+    this.#check("export");
+    const stream = this.#memory.stream();
+    const { pointer, byteOffset } = this.#memory.hold(this);
+    return {
+      pointer,
+      byteOffset,
+      shape: this.shape,
+      strides: stridesOf(this.shape),
+      dtype: dlpackTypes[this.dtype],
+      device: { type: "cuda", index: Number(this.device.split("/")[1]) },
+      stream,
+      release: this.#letGo(),
+    };
+  }
+
+  /**
+   * Waits for the calls before, and gives the memory to another process, which calls `memory.open`. The memory stays until the
+   * description is released, which is to be done when the other process has disposed of its tensor. Between the processes nothing
+   * is ordered: each waits (`memory.wait`, or the end of a promise call) before it tells the other to go on. Memory that was
+   * imported or opened cannot be shared.
+   */
+  share(): OwnSharedMemory {
+    this.#check("share");
+    const { shape, dtype } = this;
+    const place = this.#shared();
+    return { ...place, shape, dtype, release: this.#letGo() };
+  }
+
+  #shared(): { readonly handle: Uint8Array; readonly byteOffset: number } {
+    try {
+      return this.#memory.share(this);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new Error(`DeviceTensor.share: [${this.shape.join(", ")}] of ${this.device} cannot be shared: ${reason}`, {
+        cause: error,
+      });
+    }
+  }
+
+  /** Ends a use of the memory, once. */
+  #letGo(): () => void {
+    let held = true;
+    return () => {
+      if (held) this.#memory.letGo(this);
+      held = false;
+    };
   }
 
   /**

@@ -3,6 +3,8 @@ export { blas, cpuIsas, numThreads, openOps, setNumThreads } from "./native.ts";
 export { cudaReport } from "./cuda.ts";
 export type { DeviceMemory, DeviceOps, Numbers, PlacedOps } from "./device-ops.ts";
 export type { DeviceTensor } from "./device-tensor.ts";
+export { dlpackTypes } from "./interop.ts";
+export type { DlpackDevice, DlpackType, ExportedMemory, LentMemory, OwnSharedMemory, SharedMemory } from "./interop.ts";
 export type { CudaDevice, CudaReport, CudaStatus } from "./cuda.ts";
 export type { CpuOptions, CudaOptions, NativeOps } from "./native.ts";
 export type { CallOptions, PromiseOps, Promises } from "./native/promises.ts";

@@ -117,6 +117,28 @@ describe.skipIf(!runsOnHost)("the CUDA plug-in", () => {
     expect(openOps("cuda").name).toBe("cuda/0 device code on the host");
   });
 
+  it("says whether products go to cuBLASLt, and why not, wherever it was loaded", () => {
+    const here = report(host);
+    expect(here.cublaslt).toEqual({ used: false, why: "device code runs on the host" });
+    expect(describeDiagnosis(diagnose()).join("\n")).toContain(
+      "products of matrices take the plug-in's own kernel, cuBLASLt is not used: device code runs on the host",
+    );
+    expect(report(join(scratch, "none.so")).cublaslt).toBeNull();
+    expect(describeDiagnosis(diagnose()).join("\n")).not.toContain("cuBLASLt");
+    process.env["STEPCREDIT_SIMT_DEVICES"] = "0";
+    expect(report(host).cublaslt).toEqual(here.cublaslt);
+  });
+
+  it("names cuBLASLt where a plug-in uses it", () => {
+    const used = plugin(
+      "blas",
+      `plugin.count_devices = [](int32_t* devices, ScError*) -> int32_t { *devices = 0; return 0; };
+       plugin.find_cublaslt = [](ScError*) -> int32_t { return 0; }`,
+    );
+    expect(report(used).cublaslt).toEqual({ used: true, why: "" });
+    expect(describeDiagnosis(diagnose()).join("\n")).toContain("products of matrices go to cuBLASLt");
+  });
+
   it("is not touched where STEPCREDIT_CUDA is off", () => {
     process.env["STEPCREDIT_CUDA"] = "off";
     expect(report(host)).toMatchObject({

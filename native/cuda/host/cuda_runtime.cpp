@@ -1,11 +1,15 @@
 #include "cuda_runtime.h"
 
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <map>
 #include <mutex>
+#include <set>
 
 namespace {
 
@@ -20,9 +24,13 @@ struct Mapping {
   void* start;
   size_t mapped;
   size_t bytes;
+  int device;
+  int file;     // −1: nobody shares it
+  bool opened;  // another process allocated it
 };
 std::mutex mutex;
 std::map<void*, Mapping> mappings;
+std::set<cudaStream_t> streams;
 
 thread_local int current = 0;
 
@@ -39,24 +47,65 @@ size_t used = 0;
 
 constexpr size_t kAlignment = 256;
 
+// CUDA's default stream by its three names, or one that was created.
+bool is_stream(cudaStream_t stream) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  return reinterpret_cast<uintptr_t>(stream) <= 2 || streams.count(stream) > 0;
+}
+
+// Where in another process the bytes of a mapping are.
+struct Shared {
+  pid_t process;
+  int file;
+  size_t offset;
+  size_t mapped;  // with the page that may not be touched
+  size_t bytes;
+  int device;
+};
+static_assert(sizeof(Shared) <= sizeof(cudaIpcMemHandle_t), "");
+
+// Moves the mapping into a file without a name, at the same addresses.
+bool move_into_file(Mapping* mapping) {
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE)), bytes = mapping->mapped - page;
+  const int file = memfd_create("stepcredit", MFD_CLOEXEC);
+  if (file < 0) return false;
+  void* copy = MAP_FAILED;
+  if (ftruncate(file, static_cast<off_t>(bytes)) == 0) copy = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  if (copy != MAP_FAILED) {
+    memcpy(copy, mapping->start, bytes);
+    munmap(copy, bytes);
+    copy = mmap(mapping->start, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, 0);
+  }
+  if (copy == MAP_FAILED) {
+    close(file);
+    return false;
+  }
+  mapping->file = file;
+  return true;
+}
+
 }  // namespace
 
 const char* cudaGetErrorName(cudaError_t error) {
-  return error == cudaSuccess                 ? "cudaSuccess"
-         : error == cudaErrorMemoryAllocation ? "cudaErrorMemoryAllocation"
-         : error == cudaErrorNoDevice         ? "cudaErrorNoDevice"
-         : error == cudaErrorInvalidDevice    ? "cudaErrorInvalidDevice"
-         : error == cudaErrorIllegalAddress   ? "cudaErrorIllegalAddress"
-                                              : "cudaErrorInvalidValue";
+  return error == cudaSuccess                      ? "cudaSuccess"
+         : error == cudaErrorMemoryAllocation      ? "cudaErrorMemoryAllocation"
+         : error == cudaErrorNoDevice              ? "cudaErrorNoDevice"
+         : error == cudaErrorInvalidDevice         ? "cudaErrorInvalidDevice"
+         : error == cudaErrorIllegalAddress        ? "cudaErrorIllegalAddress"
+         : error == cudaErrorDeviceUninitialized   ? "cudaErrorDeviceUninitialized"
+         : error == cudaErrorInvalidResourceHandle ? "cudaErrorInvalidResourceHandle"
+                                                   : "cudaErrorInvalidValue";
 }
 
 const char* cudaGetErrorString(cudaError_t error) {
-  return error == cudaSuccess                 ? "no error"
-         : error == cudaErrorMemoryAllocation ? "out of memory"
-         : error == cudaErrorNoDevice         ? "no CUDA-capable device is detected"
-         : error == cudaErrorInvalidDevice    ? "invalid device ordinal"
-         : error == cudaErrorIllegalAddress   ? "an illegal memory access was encountered"
-                                              : "invalid argument";
+  return error == cudaSuccess                      ? "no error"
+         : error == cudaErrorMemoryAllocation      ? "out of memory"
+         : error == cudaErrorNoDevice              ? "no CUDA-capable device is detected"
+         : error == cudaErrorInvalidDevice         ? "invalid device ordinal"
+         : error == cudaErrorIllegalAddress        ? "an illegal memory access was encountered"
+         : error == cudaErrorDeviceUninitialized   ? "invalid device context"
+         : error == cudaErrorInvalidResourceHandle ? "invalid resource handle"
+                                                   : "invalid argument";
 }
 
 cudaError_t cudaGetLastError() {
@@ -121,7 +170,7 @@ cudaError_t cudaMalloc(void** memory, size_t bytes) {
   mprotect(start + mapped, page, PROT_NONE);
   *memory = start + mapped - rounded;
   memset(*memory, 0xff, rounded);
-  mappings[*memory] = {start, mapped + page, bytes};
+  mappings[*memory] = {start, mapped + page, bytes, current, -1, false};
   used += bytes;
   return cudaSuccess;
 }
@@ -130,15 +179,17 @@ cudaError_t cudaFree(void* memory) {
   if (!memory) return cudaSuccess;
   const std::lock_guard<std::mutex> lock(mutex);
   const auto found = mappings.find(memory);
-  if (found == mappings.end()) return kept(cudaErrorInvalidValue);
+  if (found == mappings.end() || found->second.opened) return kept(cudaErrorInvalidValue);
   munmap(found->second.start, found->second.mapped);
+  if (found->second.file >= 0) close(found->second.file);
   used -= found->second.bytes;
   mappings.erase(found);
   return cudaSuccess;
 }
 
 cudaError_t cudaMallocHost(void** memory, size_t bytes) {
-  *memory = malloc(bytes);
+  const char* const given = getenv("STEPCREDIT_SIMT_PINNED");
+  *memory = given && strcmp(given, "0") == 0 ? nullptr : malloc(bytes);
   return *memory ? cudaSuccess : kept(cudaErrorMemoryAllocation);
 }
 
@@ -158,12 +209,103 @@ cudaError_t cudaMemsetAsync(void* memory, int byte, size_t bytes, cudaStream_t) 
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-  *stream = nullptr;
+  const std::lock_guard<std::mutex> lock(mutex);
+  *stream = static_cast<cudaStream_t>(malloc(8));
+  if (!*stream) return kept(cudaErrorMemoryAllocation);
+  streams.insert(*stream);
   return cudaSuccess;
 }
 
-cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (streams.erase(stream) == 0) return kept(cudaErrorInvalidResourceHandle);
+  free(stream);
+  return cudaSuccess;
+}
+
 cudaError_t cudaStreamSynchronize(cudaStream_t) {
   return kept(getenv("STEPCREDIT_SIMT_FAILURE") ? cudaErrorIllegalAddress : cudaSuccess);
 }
 cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t, unsigned) {
+  return kept(is_stream(stream) ? cudaSuccess : cudaErrorInvalidResourceHandle);
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  *event = static_cast<cudaEvent_t>(malloc(8));
+  return *event ? cudaSuccess : kept(cudaErrorMemoryAllocation);
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  free(event);
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t stream) {
+  return kept(is_stream(stream) ? cudaSuccess : cudaErrorInvalidResourceHandle);
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t) {
+  return kept(getenv("STEPCREDIT_SIMT_FAILURE") ? cudaErrorIllegalAddress : cudaSuccess);
+}
+
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* pointer) {
+  *attributes = {cudaMemoryTypeUnregistered, 0};
+  const std::lock_guard<std::mutex> lock(mutex);
+  auto after = mappings.upper_bound(const_cast<void*>(pointer));
+  if (after == mappings.begin()) return cudaSuccess;
+  const auto& [memory, mapping] = *--after;
+  if (static_cast<const char*>(pointer) < static_cast<char*>(memory) + mapping.bytes)
+    *attributes = {cudaMemoryTypeDevice, mapping.device};
+  return cudaSuccess;
+}
+
+cudaError_t cudaIpcGetMemHandle(cudaIpcMemHandle_t* handle, void* memory) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  const auto found = mappings.find(memory);
+  if (found == mappings.end() || found->second.opened) return kept(cudaErrorInvalidValue);
+  Mapping& mapping = found->second;
+  if (mapping.file < 0 && !move_into_file(&mapping)) return kept(cudaErrorMemoryAllocation);
+  const size_t offset = static_cast<size_t>(static_cast<char*>(memory) - static_cast<char*>(mapping.start));
+  const Shared shared = {getpid(), mapping.file, offset, mapping.mapped, mapping.bytes, mapping.device};
+  *handle = {};
+  memcpy(handle, &shared, sizeof shared);
+  return cudaSuccess;
+}
+
+cudaError_t cudaIpcOpenMemHandle(void** memory, cudaIpcMemHandle_t handle, unsigned) {
+  Shared shared;
+  memcpy(&shared, &handle, sizeof shared);
+  if (shared.process == getpid()) return kept(cudaErrorDeviceUninitialized);
+  if (shared.device != current) return kept(cudaErrorInvalidDevice);
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%d/fd/%d", static_cast<int>(shared.process), shared.file);
+  const int file = open(path, O_RDWR | O_CLOEXEC);
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  struct stat found;
+  if (file < 0 || fstat(file, &found) != 0 || static_cast<size_t>(found.st_size) + page != shared.mapped) {
+    if (file >= 0) close(file);
+    return kept(cudaErrorInvalidValue);
+  }
+  char* const start = static_cast<char*>(mmap(nullptr, shared.mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  if (start == MAP_FAILED ||
+      mmap(start, shared.mapped - page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, 0) == MAP_FAILED) {
+    close(file);
+    return kept(cudaErrorMemoryAllocation);
+  }
+  close(file);
+  *memory = start + shared.offset;
+  const std::lock_guard<std::mutex> lock(mutex);
+  mappings[*memory] = {start, shared.mapped, shared.bytes, current, -1, true};
+  return cudaSuccess;
+}
+
+cudaError_t cudaIpcCloseMemHandle(void* memory) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  const auto found = mappings.find(memory);
+  if (found == mappings.end() || !found->second.opened) return kept(cudaErrorInvalidValue);
+  munmap(found->second.start, found->second.mapped);
+  mappings.erase(found);
+  return cudaSuccess;
+}

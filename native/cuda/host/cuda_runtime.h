@@ -3,6 +3,9 @@
 //   STEPCREDIT_SIMT_DEVICES   how many devices there are; default 1
 //   STEPCREDIT_SIMT_MEMORY    bytes that they have together; default 8 GiB
 //   STEPCREDIT_SIMT_FAILURE   if set, whoever waits for a stream hears of an illegal address
+//   STEPCREDIT_SIMT_PINNED    0: no memory can be page-locked
+// Events are complete when they are recorded. Memory that is shared with other processes moves into a file without a name,
+// which they open by way of this process; nobody may write to it meanwhile.
 
 #ifndef STEPCREDIT_CUDA_HOST_CUDA_RUNTIME_H
 #define STEPCREDIT_CUDA_HOST_CUDA_RUNTIME_H
@@ -15,11 +18,29 @@ enum cudaError_t {
   cudaErrorMemoryAllocation = 2,
   cudaErrorNoDevice = 100,
   cudaErrorInvalidDevice = 101,
+  cudaErrorDeviceUninitialized = 201,
+  cudaErrorInvalidResourceHandle = 400,
   cudaErrorIllegalAddress = 700
 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
-enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2 };
+enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaIpcMemLazyEnablePeerAccess = 1 };
+enum cudaMemoryType {
+  cudaMemoryTypeUnregistered = 0,
+  cudaMemoryTypeHost = 1,
+  cudaMemoryTypeDevice = 2,
+  cudaMemoryTypeManaged = 3
+};
 typedef struct HostStream* cudaStream_t;
+typedef struct HostEvent* cudaEvent_t;
+
+struct cudaPointerAttributes {
+  cudaMemoryType type;
+  int device;
+};
+
+struct cudaIpcMemHandle_t {
+  char reserved[64];
+};
 
 struct cudaDeviceProp {
   char name[256];
@@ -49,6 +70,15 @@ cudaError_t cudaMemsetAsync(void* memory, int byte, size_t bytes, cudaStream_t s
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags);
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags);
+cudaError_t cudaEventDestroy(cudaEvent_t event);
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
+cudaError_t cudaEventSynchronize(cudaEvent_t event);
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* pointer);
+cudaError_t cudaIpcGetMemHandle(cudaIpcMemHandle_t* handle, void* memory);
+cudaError_t cudaIpcOpenMemHandle(void** memory, cudaIpcMemHandle_t handle, unsigned flags);
+cudaError_t cudaIpcCloseMemHandle(void* memory);
 cudaError_t cudaDeviceSynchronize();
 
 #endif
