@@ -40,7 +40,10 @@ export const groupAdvantages = {
 export type AdvantageName = keyof typeof groupAdvantages;
 export const advantageNames = Object.keys(groupAdvantages) as readonly AdvantageName[];
 
-export interface CreditConfig extends Pick<SuperviseConfig, "weight" | "penalty" | "tokenDiff" | "withoutReference"> {
+export interface CreditConfig extends Pick<
+  SuperviseConfig,
+  "weight" | "penaltyWeight" | "penalty" | "tokenDiff" | "withoutReference"
+> {
   readonly rule: CreditMethod;
   /** default grpo */
   readonly advantage?: AdvantageName;

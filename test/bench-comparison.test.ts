@@ -175,6 +175,20 @@ describe("the record of a comparison", () => {
     expect(() => record({ name: "notes.txt", content: {} })).toThrow("expected KIND.START.json");
   });
 
+  it("shows accuracies where runs were evaluated, and nothing where they were not", () => {
+    const often = run(0, 0.8);
+    const [first, ...rest] = often.curve;
+    const variants = [
+      { name: "often", config, runs: [{ ...often, curve: [first, [62_000, 0.1, 0.3] as const, ...rest] }] },
+      { name: "seldom", config, runs: [run(0, 0.6)] },
+    ];
+    const made = record({ name: "methods.h.json", content: { seeds: [], variants } });
+    const page = comparisonPage("<!-- group methods h -->\n<!-- end -->", made)["comparison.md"];
+    expect(page).toContain("| | 60 k | 120 k | the end |");
+    expect(page).toContain("| often | .294 | .400 | **.800** |");
+    expect(page).toContain("| seldom | | .300 | .600 |");
+  });
+
   it("fills the marked places of a page and draws the plots that it shows", () => {
     const made = record(file("methods.h.json", run(0, 0.4), run(1, 0.6)), {
       name: "identify.h.json",
@@ -197,7 +211,7 @@ describe("the record of a comparison", () => {
     const page = files["comparison.md"];
     expect(page).not.toContain("old");
     expect(page.startsWith("before\n") && page.endsWith("\nafter")).toBe(true);
-    expect(page).toContain("| iop: epochs 2, lr 0.5 | .175 ± .035 | .250 ± .071 | **.500 ± .141** |");
+    expect(page).toContain("| iop: epochs 2, lr 0.5 | .250 ± .071 | **.500 ± .141** |");
     expect(page).toContain("| siblings | 0.75 / 0.50 / 0 |");
     expect(page).toContain("| search | – / 0.00 / 10 |");
     const shown = [...page.matchAll(/\]\((comparison\/[^)]*)\)/g)].map(([, name]) => name);

@@ -86,9 +86,13 @@ const sampledAtEnd = ({ curve }: RecordedRun): number => curve.at(-1)?.[2] ?? Na
 /** Tokens at which accuracies are shown, where all runs of a group come so far, besides their end. */
 const marks = [60_000, 120_000];
 
+/** Whether all runs were evaluated about there: a line over half of a run says nothing of its middle. */
+const evaluatedAt = ({ runs }: RecordedVariant, mark: number): boolean =>
+  runs.every(({ curve }) => curve.some(([tokens]) => Math.abs(tokens - mark) <= mark / 4));
+
 function groupTable(group: RecordedGroup, withSettings: boolean): string[] {
   const reached = Math.min(...group.variants.flatMap(({ runs }) => runs.map(({ curve }) => curve.at(-1)?.[0] ?? 0)));
-  const shown = marks.filter((mark) => mark < reached);
+  const shown = marks.filter((mark) => mark < reached && group.variants.some((one) => evaluatedAt(one, mark)));
   const header = [
     "",
     ...shown.map(thousands),
@@ -115,7 +119,9 @@ function groupTable(group: RecordedGroup, withSettings: boolean): string[] {
     const share = (part: number, whole: number): string => (whole === 0 ? "" : (part / whole).toFixed(2));
     return [
       withSettings ? `${name}: ${settingsText(settings)}` : name,
-      ...shown.map((tokens) => spread(runs.map(({ curve }) => sampledAt(curve, tokens)))),
+      ...shown.map((mark) =>
+        evaluatedAt(variant, mark) ? spread(runs.map(({ curve }) => sampledAt(curve, mark))) : "",
+      ),
       mean(runs.map(sampledAtEnd)) === best ? `**${atEnd}**` : atEnd,
       spread(runs.map(({ curve }) => curve.at(-1)?.[1] ?? NaN)),
       String(runs.length),

@@ -53,7 +53,7 @@ export interface NamedFile {
 
 /** Fields that a run is not told apart by: they are those of its start, or change nothing that it does. */
 const common: readonly (keyof RunConfig)[] = [
-  ...(["task", "level", "policy", "repairFormat", "tokenizer", "symbols"] as const),
+  ...(["task", "level", "policy", "repairFormat", "repairTemplate", "tokenizer", "symbols"] as const),
   ...(["warmStartSteps", "warmStartRepairs", "warmStartNoise", "warmStartSlip", "warmStartSeed"] as const),
   ...(["seed", "evaluateEvery", "threads", "runs", "name"] as const),
 ];

@@ -19,8 +19,13 @@ for slip in 90 75 35; do
 done
 $train $here/chain.yaml --set name=f90 --set repairFormat=hinted --set warmStartRepairs=hindsight --set warmStartSteps=1600 --set budgetTokens=1
 $train $here/chain.yaml --set name=n90 --set warmStartRepairs=none --set warmStartSteps=1600 --set budgetTokens=1
-$train $here/chain.yaml --set name=v90 --set budgetTokens=1
+for slip in 90 75 35; do
+  $train $here/chain.yaml --set name=v$slip --set warmStartSlip=0.$slip --set budgetTokens=1
+done
 $train $here/swaps.yaml --set name=w90 --set warmStartNoise=0.9 --set budgetTokens=1
+# The same with repairs taught by hindsight, written forward after the answer.
+$train $here/swaps-repairs.yaml --set name=hw90 --set warmStartNoise=0.9 --set warmStartRepairs=hindsight --set warmStartSteps=1600 \
+  --set budgetTokens=1
 
 # ── rates and epochs, on seeds 10 and 11 and other held-out problems
 rates="o1e4x4:method=outcome,lr=0.0001,epochs=4 o3e4x2:method=outcome,lr=0.0003,epochs=2 \
@@ -30,6 +35,10 @@ $compare $here/chain.yaml $rates $more --set policy=runs/h75/policy --set repair
   --seeds 10,11 --json "$out/tuning.h75.json"
 $compare $here/chain.yaml $rates --set policy=runs/h35/policy --set repairFormat=backward --set warmStartSeed=107 \
   --set evaluateEvery=120000 --seeds 10,11 --json "$out/tuning.h35.json"
+for start in v75 v35; do
+  $compare $here/chain.yaml $rates --set policy=runs/$start/policy --set repairFormat=forward --set warmStartSeed=107 \
+    --set evaluateEvery=120000 --seeds 10,11 --json "$out/tuning.$start.json"
+done
 
 # ── methods
 full=repair=true,repairsPerGroup=4,repairPlausibility=0.003

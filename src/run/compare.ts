@@ -82,6 +82,7 @@ const startFields = [
   "maxProblems",
   "evaluationProblems",
   "repairFormat",
+  "repairTemplate",
   "layers",
   "hidden",
   "heads",

@@ -140,6 +140,11 @@ const methodFields = {
     .enum(["tokens", "step", "suffix"])
     .default("tokens")
     .describe("what a failure pays for: differing tokens of the first differing step, all of it, all from there on"),
+  penaltyWeight: z
+    .number()
+    .min(0)
+    .default(1)
+    .describe("of iop: times what a failure pays; 1: as much as its advantage, 0: nothing, which is contrast positive"),
   tokenDiff: z
     .enum(["position", "subsequence"])
     .default("position")
@@ -288,8 +293,8 @@ const optimizationFields = {
     .enum(repairData)
     .default("verified")
     .describe(
-      "what teaches repairs in that of chain-arithmetic: verified, pairs of a failure and a success, which takes the " +
-        "answers; hindsight, any two attempts, the end of one as its hint; none",
+      "what teaches repairs in that of chain-arithmetic, and of a procedural task with a repairTemplate: verified, pairs of a " +
+        "failure and a success, which takes the answers; hindsight, any two attempts, the end of one as its hint; none",
     ),
   warmStartSeed: seed()
     .default(7)
@@ -382,6 +387,10 @@ function checkTogether(config: RunConfig, where: string): void {
     task === "problems" ||
     (procedural !== undefined &&
       config.maxProblems > 0), "curriculum", "a list of problems: task problems, or maxProblems of a procedural task");
+  require(repairTemplate === "" ||
+    config.warmStartRepairs !== "hindsight" ||
+    procedural === undefined ||
+    procedural.ending !== undefined, "warmStartRepairs", `verified or none, as prompts of ${task} hold the answer`);
   require(template.includes("{prompt}"), "template", "{prompt} in it");
   require(repairTemplate === "" || repairTemplate.includes("{attempt}"), "repairTemplate", "{attempt} in it");
   require(config.critiqueTemplate === "" ||

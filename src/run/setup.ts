@@ -7,7 +7,7 @@ import { chainArithmetic, type ChainArithmetic } from "../tasks/chain-arithmetic
 import type { ProceduralTask } from "../tasks/procedural/procedural-task.ts";
 import type { Task } from "../tasks/task.ts";
 import { fill, numbered, shownAnswer } from "../tasks/template.ts";
-import { textTask, type TextProblem } from "../tasks/text.ts";
+import { textTask, type TextProblem, type TextTask } from "../tasks/text.ts";
 import type { Problem } from "../trajectory/index.ts";
 import { openVerifier, type OpenedVerifier } from "../verifiers/index.ts";
 import { ConfigError, proceduralOf, type RunConfig } from "./config.ts";
@@ -16,9 +16,11 @@ import { isSymbolic, openTokenizer, promptEncoder, segmenterOf, stopTokens, writ
 import {
   demonstrationDefaults,
   freshPolicy,
+  repairLessonDefaults,
   warmStart,
   warmStartOf,
   warmStartOn,
+  type RepairLessons,
   type StepListener,
 } from "./warm-start.ts";
 
@@ -108,7 +110,7 @@ async function setUpText(
     prompt,
     ...(config.repairTemplate !== "" && {
       repairPrompt: (problem: TextProblem, attempt: string, sibling: string | null) => {
-        const shown = { attempt, answer: shownAnswer(problem.answer) };
+        const shown = { attempt, answer: written(shownAnswer(problem.answer)) };
         return asked(config.repairTemplate, problem, sibling === null ? shown : { ...shown, sibling });
       },
       // A sibling is a reference already: nothing would be asked beside it.
@@ -130,25 +132,63 @@ async function setUpText(
     seed: deriveSeed(config.seed, "problems"),
   });
 
+  const drawn = (random: () => number): TextProblem =>
+    typeof training === "function" ? training(random) : training[Math.floor(random() * training.length)];
+  const solved = (problem: TextProblem, random: () => number): number[] => {
+    const solution = made?.demonstrate(problem, random, config.warmStartNoise) ?? "";
+    return [...tokenizer.encode(written(solution)), ...stop.slice(0, 1)];
+  };
   const demonstrate = (random: () => number) => {
-    const problem =
-      typeof training === "function" ? training(random) : training[Math.floor(random() * training.length)];
-    const [tokens, solution] = [prompt(problem), made?.demonstrate(problem, random, config.warmStartNoise) ?? ""];
+    const problem = drawn(random);
+    const tokens = prompt(problem);
     const from = tokens.length;
-    tokens.push(...tokenizer.encode(written(solution)), ...stop.slice(0, 1));
+    tokens.push(...solved(problem, random));
     return { tokens: tokens.slice(0, policy.config.maxPositions), from };
   };
-  const settings = { ...demonstrationDefaults, steps: config.warmStartSteps, seed: config.warmStartSeed };
   return {
     policy,
     task,
     heldOut: heldOut.map((problem) => task.encode(problem)),
     warmStart:
       made !== undefined && loaded === undefined
-        ? (onStep) => warmStartOn(policy, demonstrate, settings, onStep)
+        ? (onStep) => {
+            const { repairBatch, ...pairs } = repairLessonDefaults[config.warmStartRepairs];
+            const { warmStartSteps: steps, warmStartSeed: seed } = config;
+            const settings = { ...demonstrationDefaults, repairBatch, steps, seed };
+            const lessons = repairLessons(made, task, { drawn, solved, decode: (tokens) => tokenizer.decode(tokens) });
+            return warmStartOn(policy, demonstrate, settings, onStep, lessons && { lessons, pairs });
+          }
         : undefined,
     told,
   };
+}
+
+/** How a policy learns to be asked for repairs of a procedural task; undefined where it is not asked. */
+function repairLessons(
+  made: ProceduralTask,
+  { encode, repair }: TextTask,
+  { drawn, solved, decode }: LessonParts,
+): RepairLessons | undefined {
+  if (repair === undefined) return undefined;
+  const textOf = ({ id, text = "", answer }: Problem): TextProblem => ({ id, prompt: text, answer });
+  return {
+    problem: (random) => encode(drawn(random)),
+    demonstrate: (problem, random) => solved(textOf(problem), random),
+    passes: (problem, completion) => made.verifier.verify(decode(completion), problem.answer) === 1,
+    hindsight(problem, completion) {
+      const answer = made.ending?.(decode(completion)) ?? null;
+      return answer === null ? null : { ...problem, answer };
+    },
+    blank: [],
+    repair,
+  };
+}
+
+interface LessonParts {
+  readonly drawn: (random: () => number) => TextProblem;
+  /** the tokens of an attempt */
+  readonly solved: (problem: TextProblem, random: () => number) => number[];
+  readonly decode: (tokens: readonly number[]) => string;
 }
 
 async function verifierOf(config: RunConfig): Promise<OpenedVerifier> {

@@ -7,7 +7,7 @@ import { TransformerPolicy, type TransformerConfig, type TransformerOptions } fr
 import { deriveSeed, Random } from "../random.ts";
 import { supervisedStep } from "../supervised.ts";
 import type { ChainArithmetic } from "../tasks/chain-arithmetic.ts";
-import { repairSequence, type Problem } from "../trajectory/index.ts";
+import { repairSequence, type Problem, type RepairFormat } from "../trajectory/index.ts";
 
 export interface WarmStartConfig {
   readonly seed: number;
@@ -105,7 +105,12 @@ export async function warmStart(
 ): Promise<void> {
   const random = new Random(deriveSeed(config.seed, "warm start"));
   const demonstrations = Array.from({ length: config.demonstrations }, () => demonstration(task, config.slip, random));
-  const repairs = repairExamples(task, config, random);
+  const lessons: RepairLessons = {
+    ...task,
+    demonstrate: (problem, next) => task.demonstrate(problem, config.slip, next),
+    passes: (problem, completion) => task.verify(problem, completion) === 1,
+  };
+  const repairs = repairExamples(lessons, config, random);
   await learn(policy, demonstrations, repairs, random, config, onStep);
 }
 
@@ -125,16 +130,28 @@ export const demonstrationDefaults: Omit<LearningConfig, "seed"> & { readonly de
   warmUp: 30,
 };
 
-/** Trains in place on so many demonstrations that are made at its beginning, drawn again and again. */
+/** Repairs beside the demonstrations of `warmStartOn`: as many a step, of as many pairs as chain arithmetic has. */
+export const repairLessonDefaults: Readonly<Record<RepairData, PairConfig & Pick<LearningConfig, "repairBatch">>> = {
+  verified: { repairData: "verified", repairs: 3000, blanked: 0, repairBatch: 32 },
+  hindsight: { repairData: "hindsight", repairs: 16_000, blanked: 0.5, repairBatch: 32 },
+  none: { repairData: "none", repairs: 0, blanked: 0, repairBatch: 0 },
+};
+
+/**
+ * Trains in place on so many demonstrations that are made at its beginning, drawn again and again, and on pairs of repairs
+ * where there are lessons.
+ */
 export async function warmStartOn(
   policy: TransformerPolicy,
   demonstrate: (random: () => number) => Example,
   config: LearningConfig & { readonly demonstrations: number },
   onStep: StepListener,
+  repairs?: { readonly lessons: RepairLessons; readonly pairs: PairConfig },
 ): Promise<void> {
   const random = new Random(deriveSeed(config.seed, "warm start"));
   const demonstrations = Array.from({ length: config.demonstrations }, () => demonstrate(random.next));
-  await learn(policy, demonstrations, [], random, config, onStep);
+  const taught = repairs === undefined ? [] : repairExamples(repairs.lessons, repairs.pairs, random);
+  await learn(policy, demonstrations, taught, random, config, onStep);
 }
 
 async function learn(
@@ -172,19 +189,45 @@ function demonstration(task: ChainArithmetic, slip: number, random: Random): Exa
   };
 }
 
-function repairExamples(task: ChainArithmetic, config: WarmStartConfig, random: Random): Example[] {
-  const { repairData: kind, repairs, slip, blanked } = config;
+/** What pairs of attempts that teach repairs are made of. */
+export interface RepairLessons {
+  /** a new problem; `random` is uniform in [0, 1) */
+  problem(random: () => number): Problem;
+  /** an attempt by the noisy demonstrator */
+  demonstrate(problem: Problem, random: () => number): number[];
+  /** by the outcome alone */
+  passes(problem: Problem, completion: readonly number[]): boolean;
+  /** The problem with the answer that a completion ends with, whatever it is; null: it ends with none. */
+  hindsight(problem: Problem, completion: readonly number[]): Problem | null;
+  /** in the place of a failed completion: none is shown */
+  readonly blank: readonly number[];
+  readonly repair: RepairFormat;
+}
+
+export type PairConfig = Pick<WarmStartConfig, "repairData" | "repairs" | "blanked">;
+
+/** Attempts at pairs after which it is clear that the demonstrator never writes two that differ. */
+const patience = 1000;
+
+/** @throws RangeError where the demonstrator's attempts make no pairs, as one who never slips */
+export function repairExamples(lessons: RepairLessons, config: PairConfig, random: Random): Example[] {
+  const { repairData: kind, repairs, blanked } = config;
   const examples: Example[] = [];
-  while (kind !== "none" && examples.length < repairs) {
-    const problem = task.problem(random.next);
-    const first = task.demonstrate(problem, slip, random.next);
-    const second = task.demonstrate(problem, slip, random.next);
+  for (let tried = 0; kind !== "none" && examples.length < repairs; tried++) {
+    if (tried === patience && examples.length === 0) {
+      throw new RangeError(`warmStart: expected attempts that make ${kind} pairs, received none in ${patience} tries`);
+    }
+    const problem = lessons.problem(random.next);
+    const first = lessons.demonstrate(problem, random.next);
+    const second = lessons.demonstrate(problem, random.next);
     const example =
-      kind === "verified" ? verifiedPair(task, problem, first, second) : hindsightPair(task, problem, first, second);
+      kind === "verified"
+        ? verifiedPair(lessons, problem, first, second)
+        : hindsightPair(lessons, problem, first, second);
     if (example === null) continue;
     const { failed, repaired, of } = example;
-    const shown = blanked > 0 && random.next() < blanked ? task.blank : failed;
-    const sequence = repairSequence(task.repair, of, shown, repaired);
+    const shown = blanked > 0 && random.next() < blanked ? lessons.blank : failed;
+    const sequence = repairSequence(lessons.repair, of, shown, repaired);
     if (sequence !== null) examples.push(sequence);
   }
   return examples;
@@ -197,16 +240,17 @@ interface Pair {
 }
 
 /** Extra information: which of two attempts passed is known from the answer. */
-function verifiedPair(task: ChainArithmetic, of: Problem, first: number[], second: number[]): Pair | null {
-  const [one, other] = [task.verify(of, first), task.verify(of, second)];
-  if (one === other) return null;
-  const [failed, repaired] = one === 1 ? [second, first] : [first, second];
+function verifiedPair(lessons: RepairLessons, of: Problem, first: number[], second: number[]): Pair | null {
+  const passes = lessons.passes(of, first);
+  if (passes === lessons.passes(of, second)) return null;
+  const [failed, repaired] = passes ? [second, first] : [first, second];
   return { of, failed, repaired };
 }
 
 /** Nothing is known of the truth: the second attempt is right for whatever it ends with. */
-function hindsightPair(task: ChainArithmetic, problem: Problem, failed: number[], repaired: number[]): Pair | null {
-  return failed.at(-1) === repaired.at(-1) ? null : { of: task.hindsight(problem, repaired), failed, repaired };
+function hindsightPair(lessons: RepairLessons, problem: Problem, failed: number[], repaired: number[]): Pair | null {
+  const of = lessons.hindsight(problem, repaired);
+  return of === null || lessons.hindsight(problem, failed)?.answer === of.answer ? null : { of, failed, repaired };
 }
 
 /** One batch in which every part has its own mean over tokens. */

@@ -7,8 +7,8 @@ import { failed, succeeded } from "./verify.ts";
 /**
  * - `outcome`: every rollout carries its advantage A on all of its tokens; corrections are ignored.
  * - `contrast`: a failed rollout with a reference pays −w · |A| on the tokens that differ inside its first differing step, and
- *   nothing elsewhere (|A| = 1 where no rollout of the group succeeded); a successful one carries A on all tokens; a
- *   correction +w from the first step on that differs from the solution it corrects.
+ *   nothing elsewhere (|A| = 1 where no rollout of the group succeeded), times `penaltyWeight`; a successful one carries A on
+ *   all tokens; a correction +w from the first step on that differs from the solution it corrects.
  * - `positiveOnly`: `contrast` without the negatives; `negativeOnly`: without the positives.
  * - `valueDifference`: V(step) − V(step before), V the mean outcome of the verified rollouts through a node (Kazemnejad et
  *   al. 2024, arXiv:2410.01679, on a tree). Corrections are kept only when they succeed, so they would bias V, and are ignored.
@@ -21,6 +21,8 @@ export interface SuperviseConfig {
   readonly advantage: (outcomes: Float64Array) => Float64Array;
   /** w; default 1 */
   readonly weight?: number;
+  /** times what a failed rollout with a reference pays, and nothing else; default 1 */
+  readonly penaltyWeight?: number;
   /**
    * which tokens of a failed rollout with a reference pay: those that differ inside the first differing step (default), all of
    * that step, or all from it on
@@ -118,7 +120,7 @@ function outcomeOf(tree: Tree, leaf: number): number {
 }
 
 function contrast(tree: Tree, advantages: Float64Array, config: SuperviseConfig): Float64Array[] {
-  const { weight = 1, withoutReference = "zero", threshold } = config;
+  const { weight = 1, penaltyWeight = 1, withoutReference = "zero", threshold } = config;
   const hasSuccess = tree.leaves.some((leaf) => isRollout(leaf) && succeeded(leaf, threshold));
   const identifications = identify(tree, config);
   return tree.leaves.map((leaf, index) => {
@@ -126,8 +128,10 @@ function contrast(tree: Tree, advantages: Float64Array, config: SuperviseConfig)
       return everyToken(tree, index, succeeded(leaf, threshold) ? weight : 0, sharedSteps(tree, index));
     if (!failed(leaf, threshold)) return everyToken(tree, index, advantages[index]);
     const found = identifications[index];
-    if (found.reference >= 0)
-      return penalty(tree, index, found, -weight * (hasSuccess ? Math.abs(advantages[index]) : 1), config);
+    if (found.reference >= 0) {
+      const size = hasSuccess ? Math.abs(advantages[index]) : 1;
+      return penalty(tree, index, found, -weight * penaltyWeight * size, config);
+    }
     return everyToken(tree, index, withoutReference === "outcome" ? advantages[index] : 0);
   });
 }

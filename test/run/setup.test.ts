@@ -100,6 +100,39 @@ describe("the problems that a program makes", () => {
   });
 });
 
+describe("repairs in the warm start of a procedural task", () => {
+  const asked = { task: "swaps", repairTemplate: "{prompt}{attempt}:", tokenizer: "characters" } as const;
+  const symbols = "abcdefghi123456789-=;:\n";
+  const taught = (settings: RunSettings) =>
+    made({ ...asked, symbols, warmStartNoise: 0.9, warmStartSteps: 1, ...settings });
+  /** Loss of the first step, which is the mean of those of its parts. */
+  const firstLoss = async (settings: RunSettings) => {
+    const losses: number[] = [];
+    await (await taught(settings)).warmStart?.((_, loss) => void losses.push(loss));
+    return losses[0];
+  };
+
+  it("are taught where there is a template, by pairs as warmStartRepairs says", async () => {
+    const losses = [
+      await firstLoss({ repairTemplate: "" }),
+      await firstLoss({ warmStartRepairs: "verified" }),
+      await firstLoss({ warmStartRepairs: "hindsight" }),
+    ];
+    expect(new Set(losses).size).toBe(3);
+    expect(await firstLoss({ warmStartRepairs: "none" })).toBe(losses[0]);
+  });
+
+  it("are refused where a demonstrator who never slips makes no pairs", async () => {
+    const { warmStart } = await taught({ warmStartNoise: 0 });
+    await expect(warmStart?.(() => undefined)).rejects.toThrow(/warmStart: expected attempts that make verified pairs/);
+  });
+
+  it("by hindsight are refused where prompts hold the answer", () => {
+    const config = { task: "countdown", repairTemplate: "{prompt}{attempt}:", warmStartRepairs: "hindsight" };
+    expect(() => resolveRun(config, "here")).toThrow(/warmStartRepairs: expected verified or none.*"hindsight"/);
+  });
+});
+
 /** The ids of single characters. */
 function letters(write: (tokens: readonly number[]) => string, vocabulary: number): Map<string, number> {
   return new Map(Array.from({ length: vocabulary }, (_, id) => [write([id]), id]));

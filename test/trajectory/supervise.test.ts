@@ -79,6 +79,18 @@ describe("contrast", () => {
     expect(credits(tree, { ...contrast, weight: 3 })).toEqual([[0, -1.5], [0, 3], [0.5]]);
   });
 
+  it("the weight of penalties scales what failures pay, not what corrections and successes earn", () => {
+    const tree = draw(`
+      1
+        2
+          3 → 0
+          4 → 1 search of 0
+        5 → 1
+    `);
+    expect(credits(tree, { ...contrast, penaltyWeight: 0.5 })).toEqual([[0, -0.25], [0, 1], [0.5]]);
+    expect(credits(tree, { ...contrast, weight: 3, penaltyWeight: 0.5 })).toEqual([[0, -0.75], [0, 3], [0.5]]);
+  });
+
   it("corrections take no part in the baseline", () => {
     const tree = draw(`
       1

@@ -8,7 +8,15 @@
  * A product is only asked for where it stays below the level's bound. Slip: a forgotten carry or borrow.
  */
 
-import { between, endsIn, oneOf, proceduralTask, promptParts, type ProceduralTask } from "./procedural-task.ts";
+import {
+  between,
+  endsIn,
+  lastInteger,
+  oneOf,
+  proceduralTask,
+  promptParts,
+  type ProceduralTask,
+} from "./procedural-task.ts";
 import { parseOperation, resultOf, slippedResult, type Operation, type Sign } from "./written-arithmetic.ts";
 
 interface Level {
@@ -99,4 +107,5 @@ export const arithmetic: ProceduralTask = proceduralTask<Level>({
   },
 
   answers: endsIn,
+  ending: lastInteger,
 });

@@ -96,4 +96,5 @@ export const brackets: ProceduralTask = proceduralTask<Level>({
   },
 
   answers: (line, answer) => line === `=${answer}`,
+  ending: (line) => (line.startsWith("=") ? line.slice(1) : null),
 });

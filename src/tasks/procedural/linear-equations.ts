@@ -210,6 +210,8 @@ export const linearEquations: ProceduralTask = proceduralTask<Level>({
     const [, p, q = "1"] = final;
     return BigInt(q) !== 0n && BigInt(p) === BigInt(answer) * BigInt(q);
   },
+  // A fraction is no answer that a problem has.
+  ending: (line) => /^x=(-?\d+)$/.exec(line)?.[1] ?? null,
 });
 
 function signed(value: bigint): string {

@@ -11,7 +11,7 @@
  */
 
 import type { TextProblem } from "../text.ts";
-import { between, endsIn, proceduralTask, promptParts, type ProceduralTask } from "./procedural-task.ts";
+import { between, endsIn, lastInteger, proceduralTask, promptParts, type ProceduralTask } from "./procedural-task.ts";
 import { parseOperation, resultOf, slippedResult, type Operation } from "./written-arithmetic.ts";
 
 interface Level {
@@ -93,4 +93,5 @@ export const multiplication: ProceduralTask = proceduralTask<Level>({
   },
 
   answers: endsIn,
+  ending: lastInteger,
 });

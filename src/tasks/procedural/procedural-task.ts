@@ -35,6 +35,8 @@ export interface ProceduralTask {
    * @throws RangeError of a problem that is not this task's
    */
   demonstrate(problem: TextProblem, random: () => number, noise?: number): string;
+  /** The answer that a solution ends with, whether it is right or not; null: none. Left out where a prompt holds its answer. */
+  ending?(solution: string): string | null;
   /**
    * Index of the first line that does not follow from the problem and the lines before it, −1: none. A solution that ends
    * too early is wrong at the line that is missing. Blank lines are no steps, but for one before the first step, which is a
@@ -63,6 +65,8 @@ interface Rules<Level> {
   checker(problem: TextProblem): StepChecker;
   /** Whether the last line, without white space, gives the answer. */
   answers(line: string, answer: string): boolean;
+  /** The answer that a last line, without white space, gives; null: none. Left out where a prompt holds its answer. */
+  ending?(line: string): string | null;
 }
 
 /** A task of the rules that are its own. */
@@ -84,6 +88,9 @@ export function proceduralTask<Level>(rules: Rules<Level>): ProceduralTask {
       if (!(noise >= 0 && noise <= 1)) throw new RangeError(`${name}: expected noise in 0 … 1, received ${noise}`);
       return rules.solve(problem, () => noise > 0 && random() < noise, random).join("\n");
     },
+    ...(rules.ending !== undefined && {
+      ending: (solution: string) => rules.ending?.(stepLines(solution).at(-1) ?? "") ?? null,
+    }),
     firstWrongStep(problem, solution) {
       const checker = rules.checker(problem);
       const lines = stepLines(solution);
@@ -131,6 +138,9 @@ export function oneOf<T>(random: () => number, items: readonly T[]): T {
 
 /** Whether a line ends in `=` and this integer. */
 export function endsIn(line: string, answer: string): boolean {
-  const written = /=(-?\d+)$/.exec(line)?.[1];
-  return written !== undefined && BigInt(written) === BigInt(answer);
+  const written = lastInteger(line);
+  return written !== null && BigInt(written) === BigInt(answer);
 }
+
+/** The integer after the last `=` of a line, which ends with it; null: there is none. */
+export const lastInteger = (line: string): string | null => /=(-?\d+)$/.exec(line)?.[1] ?? null;

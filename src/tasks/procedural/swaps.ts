@@ -85,4 +85,5 @@ export const swaps: ProceduralTask = proceduralTask<Level>({
   },
 
   answers: (line, answer) => line.endsWith(`=${answer}`),
+  ending: (line) => /=([a-i]+)$/.exec(line)?.[1] ?? null,
 });

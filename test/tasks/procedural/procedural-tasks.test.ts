@@ -51,6 +51,23 @@ describe.each(everyLevel)("%s at level %i", (_, level, task) => {
     expect(failed).toBeGreaterThan(6);
   });
 
+  it("reads the answer that a solution ends with, right or wrong, where a prompt does not hold it", () => {
+    const { ending } = task;
+    if (ending === undefined) {
+      expect(task.name).toBe("countdown");
+      return;
+    }
+    expect(ending("")).toBeNull();
+    expect(ending("?")).toBeNull();
+    for (const problem of problems) {
+      expect(ending(task.demonstrate(problem, draws))).toBe(problem.answer);
+      const noisy = task.demonstrate(problem, draws, 0.7);
+      const end = ending(noisy);
+      if (end !== null) expect(judge({ ...problem, answer: end }, noisy)).toBe(1);
+      else expect(noisy).toMatch(/\d\/\d+$/);
+    }
+  });
+
   it("finds a changed character, a missing line and one too many", () => {
     const digits = Array.from(task.alphabet.replace(/[\n=]/g, ""));
     for (const problem of problems) {
