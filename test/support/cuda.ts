@@ -26,9 +26,9 @@ export function countingMemory(ops: DeviceOps): { readonly ops: DeviceOps; reado
     ops: {
       ...ops,
       memory: {
+        ...memory,
         allocate: (...given) => counted(memory.allocate(...given)),
         from: (...given) => counted(memory.from(...given)),
-        wait: () => memory.wait(),
       },
     },
     liveBytes: () =>
