@@ -113,7 +113,8 @@ __device__ LogitRow<float> slab_row(const HeadRows& rows, const float* y, const 
           nullptr,
           rows.targets + first,
           rows.target_offsets[t + 1] - first,
-          rows.ignore_index};
+          rows.ignore_index,
+          {}};
 }
 
 // Adds the slab to the sums of a row, which are the threads' own until the last slab. Until then logprobs holds the logits of
@@ -214,7 +215,7 @@ __global__ void __launch_bounds__(kRowThreads)
 
   const float factor = -of.G();
   const Pieces pieces = pieces_of(out);
-  each_vector<kRowThreads, kInFlight, Walk::kFromStart>(row.logits, row.V, [&](int64_t v, const Wide<float>& vector) {
+  each_vector<kRowThreads, kInFlight, Walk::kFromStart>(row.vectors(), [&](int64_t v, const Wide<float>& vector) {
     float x[Wide<float>::kCount];
     widen(vector, x);
     SC_UNROLL

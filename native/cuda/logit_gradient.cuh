@@ -114,7 +114,7 @@ __device__ inline float write_plain(const LogitRow<Element>& row, const Normalis
   constexpr int kCount = Wide<Element>::kCount;
   const Pieces pieces = pieces_of(out);
   float others = 0.0f;
-  each_vector<kThreads, 4, Walk::kFromEnd>(row.logits, row.V, [&](int64_t v, const Wide<Element>& vector) {
+  each_vector<kThreads, 4, Walk::kFromEnd>(row.vectors(), [&](int64_t v, const Wide<Element>& vector) {
     float x[kCount];
     widen(vector, x);
     SC_UNROLL
@@ -137,7 +137,7 @@ __device__ inline float write_general(const LogitRow<Element>& row, const RowUps
   const bool with_entropy = up.dentropy != 0.0f && !up.full.empty(), capped = chain.softcap > 0.0f;
   const Pieces pieces = pieces_of(out);
   float others = 0.0f;
-  each_vector<kThreads, 1, Walk::kFromEnd>(row.logits, row.V, [&](int64_t v, const Wide<Element>& vector) {
+  each_vector<kThreads, 1, Walk::kFromEnd>(row.vectors(), [&](int64_t v, const Wide<Element>& vector) {
     float x[kCount];
     widen(vector, x);
     const unsigned kept = kept_bits(row, v);

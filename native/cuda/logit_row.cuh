@@ -30,6 +30,25 @@ __device__ inline LogitChain logit_chain(float logit_scale, float softcap, float
   return {slope, 0.0f, 0.0f, slope};
 }
 
+// Where the first vectors of a row are kept on the chip by those who read it, for those who read it again.
+template <class Element>
+struct KeptVectors {
+  Wide<Element>* vectors = nullptr;  // shared memory of the block
+  int64_t end = 0;                   // elements; all of a step of the block or none
+  bool filled = false;
+};
+
+// A row whose vectors before `end` lie on the chip.
+template <class Element>
+struct RowOnChip {
+  RowInMemory<Element> in_memory;
+  int64_t count;
+  const Wide<Element>* kept;
+  int64_t end;
+
+  __device__ Wide<Element> at(int64_t v) const { return v < end ? kept[v / Wide<Element>::kCount] : in_memory.at(v); }
+};
+
 template <class Element>
 struct LogitRow {
   const Element* logits;
@@ -39,10 +58,25 @@ struct LogitRow {
   const int32_t* targets;
   int64_t count;  // of targets
   int32_t ignore_index;
+  KeptVectors<Element> kept_vectors;
+
+  // The same row once it has been read. A thread finds the vectors that it has kept itself; before y, the block has to meet.
+  __device__ LogitRow again() const {
+    LogitRow row = *this;
+    row.kept_vectors.filled = true;
+    return row;
+  }
+  __device__ RowOnChip<Element> vectors() const {
+    return {row_in_memory(logits, V), V, kept_vectors.vectors, kept_vectors.filled ? kept_vectors.end : 0};
+  }
+  __device__ void keep_vector(int64_t v, const Wide<Element>& vector) const {
+    if (!kept_vectors.filled && v < kept_vectors.end) kept_vectors.vectors[v / Wide<Element>::kCount] = vector;
+  }
 
   // y of one entry
   __device__ float y(int64_t v) const {
-    const float logit = to_float(logits[v]);
+    const bool on_chip = kept_vectors.filled && v < kept_vectors.end;
+    const float logit = to_float(on_chip ? reinterpret_cast<const Element*>(kept_vectors.vectors)[v] : logits[v]);
     return chain.softcap > 0.0f ? chain.cap(logit) : logit;
   }
   __device__ bool kept(int64_t v) const { return !keep || (keep[v >> 3] >> (v & 7) & 1); }
@@ -63,7 +97,8 @@ __device__ inline LogitRow<Element> logit_row(const LogitRows& rows, int64_t t) 
           rows.keep ? rows.keep + t * ((rows.V + 7) / 8) : nullptr,
           rows.targets + first,
           rows.target_offsets[t + 1] - first,
-          rows.ignore_index};
+          rows.ignore_index,
+          {}};
 }
 
 // Bit i: whether entry v + i is in the support. A vector has 4 or 8 entries and begins at a multiple of them: one byte of the
@@ -79,13 +114,15 @@ __device__ inline RowSums<float> extended(RowSums<float> sums, const LogitRow<El
   constexpr int kCount = Wide<Element>::kCount;
   const LogitChain& chain = row.chain;
   if (chain.softcap == 0.0f && !(support && row.keep)) {
-    each_vector<kThreads, 4, Walk::kFromStart>(row.logits, row.V, [&](int64_t, const Wide<Element>& vector) {
+    each_vector<kThreads, 4, Walk::kFromStart>(row.vectors(), [&](int64_t v, const Wide<Element>& vector) {
+      row.keep_vector(v, vector);
       float x[kCount];
       widen(vector, x);
       add_elements<with_moments>(&sums, x, chain.scale);
     });
   } else {
-    each_vector<kThreads, 1, Walk::kFromStart>(row.logits, row.V, [&](int64_t v, const Wide<Element>& vector) {
+    each_vector<kThreads, 1, Walk::kFromStart>(row.vectors(), [&](int64_t v, const Wide<Element>& vector) {
+      row.keep_vector(v, vector);
       float x[kCount];
       widen(vector, x);
       const unsigned kept = support ? kept_bits(row, v) : ~0u;
@@ -120,7 +157,7 @@ __device__ inline RowTotals totals_of(const LogitRow<Element>& row) {
   }
   const RowSums<double> support = sums_of<kThreads, false>(row, true);
   if (!with_moments) return {support, no_sums<double>()};
-  return {support, sums_of<kThreads, with_moments>(row, false)};
+  return {support, sums_of<kThreads, with_moments>(row.again(), false)};
 }
 
 // log-probability of the k-th target; 0 where it is ignored.

@@ -1,9 +1,11 @@
 // policy_update_*: logits to dlogits. A loss with one ratio per target needs
 // nothing of another row: a block of threads makes the log-probs of a row, the
-// loss of its targets and its gradient one after the other, and reads the row
-// again from the second cache where it is still there. The metrics are summed
-// by the pass of the loss op, over targets. A loss that needs its whole
-// sequence goes through the three ops.
+// loss of its targets and its gradient one after the other. It keeps as much of
+// the row as it may in shared memory; the rest, read last, is read again first,
+// from the second cache: few blocks are on the device at a time, so what they
+// do not keep fits there. The metrics are summed by the pass of the loss op,
+// over targets. A loss that needs its whole sequence goes through the three
+// ops.
 
 #include "launch.cuh"
 #include "logit_gradient.cuh"
@@ -29,10 +31,12 @@ struct UpdateRows {
   void* dlogits;
 };
 
+// kept: elements of a row that stay on the chip.
 template <class Element, int kThreads>
-__global__ void __launch_bounds__(kThreads) update_row(UpdateRows args) {
+__global__ void __launch_bounds__(kThreads) update_row(UpdateRows args, int64_t kept) {
   const int64_t t = blockIdx.x, first = args.rows.target_offsets[t];
-  const LogitRow<Element> row = logit_row<Element>(args.rows, t);
+  LogitRow<Element> row = logit_row<Element>(args.rows, t);
+  row.kept_vectors = {dynamic_shared<Wide<Element>>(), kept, false};
   Element* const out = static_cast<Element*>(args.dlogits) + t * row.V;
   if (!row.has_targets()) {
     for (int64_t k = threadIdx.x; k < row.count; k += kThreads) args.logprobs[first + k] = 0.0f;
@@ -40,6 +44,8 @@ __global__ void __launch_bounds__(kThreads) update_row(UpdateRows args) {
     return;
   }
   const RowTotals totals = args.entropy ? totals_of<kThreads, true>(row) : totals_of<kThreads, false>(row);
+  row = row.again();
+  __syncthreads();  // the row is on the chip
   for (int64_t k = threadIdx.x; k < row.count; k += kThreads) {
     args.logprobs[first + k] = target_logprob(row, totals.support, k);
     LossSums not_kept = {};
@@ -60,13 +66,33 @@ __global__ void __launch_bounds__(kThreads) update_row(UpdateRows args) {
   row_gradient<kThreads>(row, upstream, args.kept_y + first, out);
 }
 
-void enqueue_rows(const UpdateRows& args, cudaStream_t stream) {
+// Threads that are to be on a multiprocessor at a time, whose blocks share its shared memory: as few as still ask for enough
+// memory at once.
+constexpr int kResidentThreads = 512;
+// Of a block: what the runtime takes, and what its reductions do.
+constexpr size_t kReservedShared = 1024, kReductionShared = 2048;
+
+// Elements of a row that a block of `threads` keeps: whole steps of the block.
+template <class Element>
+int64_t kept_elements(const Queue& queue, int64_t V, int threads) {
+  const size_t of_block = (queue.shared_bytes + kReservedShared) / static_cast<size_t>(kResidentThreads / threads);
+  const size_t taken = kReservedShared + kReductionShared;
+  const int64_t step = threads * Wide<Element>::kCount, vectors = static_cast<int64_t>(sizeof(Wide<Element>)) * threads;
+  const int64_t most = of_block > taken ? static_cast<int64_t>(of_block - taken) / vectors : 0, steps = (V + step - 1) / step;
+  return (steps < most ? steps : most) * step;
+}
+
+void enqueue_rows(const UpdateRows& args, const Queue& queue) {
   if (args.rows.T == 0 || args.rows.V == 0) return;
   with_element(args.rows.dtype, [&](auto type) {
     using Element = typename decltype(type)::Element;
     with_row_threads(args.rows.V, [&](auto threads) {
       constexpr int kThreads = decltype(threads)::kCount;
-      launch(update_row<Element, kThreads>, {static_cast<unsigned>(args.rows.T), kThreads}, stream, args);
+      const auto kernel = update_row<Element, kThreads>;
+      const int64_t kept = kept_elements<Element>(queue, args.rows.V, kThreads);
+      const size_t shared = static_cast<size_t>(kept) * sizeof(Element);
+      ask_for_shared(kernel, shared);
+      launch(kernel, {static_cast<unsigned>(args.rows.T), kThreads, shared}, queue.stream, args, kept);
     });
   });
 }
@@ -129,7 +155,7 @@ int32_t update_tokens(const PolicyUpdateArgs<Loss>& args, const TokenForm& form,
   const IgnoredTargets ignored = ignored_of(args.rows);
   enqueue_rows({args.rows, form, ignored, targets, args.entropy_weights, args.logprobs, args.lse, taken.entropy, taken.kept_y,
                 args.dlogits},
-               queue.stream);
+               queue);
   enqueue_token_loss(targets, form, ignored, taken.partial, queue.stream);
   enqueue_metrics(args, taken, queue.stream);
   return launched(&queue, op, error);

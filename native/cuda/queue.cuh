@@ -13,6 +13,7 @@ namespace gpu {
 struct Queue {
   int device;
   int multiprocessors;
+  size_t shared_bytes;  // that a block may have, if its kernel has asked
   cudaStream_t stream;
   void* scratch;
   size_t scratch_bytes;

@@ -87,23 +87,39 @@ __device__ inline Wide<Element> load_vector(const Element* from, int64_t count, 
 // cache still.
 enum class Walk { kFromStart, kFromEnd };
 
+// A row as it lies in memory.
+template <class Element>
+struct RowInMemory {
+  const Element* row;
+  int64_t count;
+  Pieces pieces;
+
+  // The vector that begins at element v.
+  __device__ Wide<Element> at(int64_t v) const { return load_vector(row + v, count - v, pieces); }
+};
+
+template <class Element>
+__device__ inline RowInMemory<Element> row_in_memory(const Element* row, int64_t count) {
+  return {row, count, pieces_of(row)};
+}
+
 // body(v, vector) for the vectors of this thread, of which v is the first
 // element; what lies beyond the row is −∞. kInFlight vectors are asked for
-// before the first of them is used.
-template <int kThreads, int kInFlight, Walk walk, class Element, class Body>
-__device__ inline void each_vector(const Element* row, int64_t count, const Body& body) {
-  constexpr int kCount = Wide<Element>::kCount, kStep = kThreads * kCount, kRound = kInFlight * kStep;
-  const Pieces pieces = pieces_of(row);
-  const int64_t rounds = (count + kRound - 1) / kRound;
+// before the first of them is used. A row has `count` elements, and at(v).
+template <int kThreads, int kInFlight, Walk walk, class Row, class Body>
+__device__ inline void each_vector(const Row& row, const Body& body) {
+  using Vector = decltype(row.at(0));
+  constexpr int kCount = Vector::kCount, kStep = kThreads * kCount, kRound = kInFlight * kStep;
+  const int64_t rounds = (row.count + kRound - 1) / kRound;
   for (int64_t round = 0; round < rounds; ++round) {
     const int64_t v = (walk == Walk::kFromEnd ? rounds - 1 - round : round) * kRound + threadIdx.x * kCount;
-    Wide<Element> loaded[kInFlight];
+    Vector loaded[kInFlight];
     SC_UNROLL
     for (int u = 0; u < kInFlight; ++u)
-      if (v + u * kStep < count) loaded[u] = load_vector(row + v + u * kStep, count - v - u * kStep, pieces);
+      if (v + u * kStep < row.count) loaded[u] = row.at(v + u * kStep);
     SC_UNROLL
     for (int u = 0; u < kInFlight; ++u)
-      if (v + u * kStep < count) body(v + u * kStep, loaded[u]);
+      if (v + u * kStep < row.count) body(v + u * kStep, loaded[u]);
   }
 }
 
