@@ -9,8 +9,8 @@
 //
 // Scratch    2048 × 4096 logits; 2048 hidden states, and as many of their gradients; what the threads of a row carry from slab
 //            to slab; 4 T + 4 N bytes.
-// Order      every thread of a row goes on where it was in the slab before, so the sums are those of logprobs. dhidden: over v
-// as
+// Order      every thread of a row goes on where it was in the slab before, segment by segment: the sums are those of logprobs.
+// dhidden: over v as
 //            matmul.cuh says, slab by slab. dweight and dbias: a sum per 2048 rows, those in order.
 
 #include "column_sums.cuh"
@@ -27,6 +27,7 @@ constexpr int64_t kBlockRows = 2048;
 constexpr int64_t kSlabColumns = 4096;
 constexpr int kMostRowThreads = 512;
 static_assert(kSlabColumns % (kMostRowThreads * Wide<float>::kCount) == 0, "a slab ends where all threads have had as many");
+static_assert(Segment<256>::kElements % kSlabColumns == 0, "a segment of a row of more than one slab ends where a slab does");
 
 constexpr int kThreads = 256;
 constexpr int kInFlight = 4;  // vectors of a thread that are on their way at once
@@ -117,18 +118,27 @@ __device__ LogitRow<float> slab_row(const HeadRows& rows, const float* y, const 
           {}};
 }
 
+// What a thread has of a row before a slab: of the segments that are complete, and of the one that is not.
+struct Carried {
+  RowSums<float> segments, begun;
+};
+
 // Adds the slab to the sums of a row, which are the threads' own until the last slab. Until then logprobs holds the logits of
 // the targets that have gone by.
 template <int kRowThreads, bool with_entropy>
 __global__ void __launch_bounds__(kRowThreads, kRowThreads < 64 ? 16 : 1024 / kRowThreads)
-    add_slab(LinearLogprobsArgs args, const int32_t* list, Slab slab, const float* y, RowSums<float>* carried) {
+    add_slab(LinearLogprobsArgs args, const int32_t* list, Slab slab, const float* y, Carried* carried) {
   const int64_t t = list[blockIdx.x];
   const LogitRow<float> row = slab_row(args.head, y, slab, t);
   float* const logprobs = args.logprobs + args.head.target_offsets[t];
-  RowSums<float>* const mine = carried + blockIdx.x * kRowThreads + threadIdx.x;
-  const RowSums<float> sums = extended<kRowThreads, with_entropy>(slab.begin == 0 ? no_sums<float>() : *mine, row, false);
+  Carried* const mine = carried + blockIdx.x * kRowThreads + threadIdx.x;
+  const bool begins = slab.begin % Segment<kRowThreads>::kElements == 0;
+  const bool ends = slab.last || (slab.begin + slab.width) % Segment<kRowThreads>::kElements == 0;
+  RowSums<float> sums = extended<kRowThreads, with_entropy>(begins ? no_sums<float>() : mine->begun, row, false, 0, row.V);
+  if (ends)
+    sums = joined(slab.begin < Segment<kRowThreads>::kElements ? no_sums<float>() : mine->segments, sums, row.chain.scale);
   if (!slab.last) {
-    *mine = sums;
+    (ends ? mine->segments : mine->begun) = sums;
     for (int64_t k = threadIdx.x; k < row.count; k += kRowThreads)
       if (!row.ignored(k) && slab.holds(row.targets[k])) logprobs[k] = row.y(row.targets[k] - slab.begin);
     return;
@@ -215,7 +225,7 @@ __global__ void __launch_bounds__(kRowThreads)
 
   const float factor = -of.G();
   const Pieces pieces = pieces_of(out);
-  each_vector<kRowThreads, kInFlight, Walk::kFromStart>(row.vectors(), [&](int64_t v, const Wide<float>& vector) {
+  each_vector<kRowThreads, kInFlight, Walk::kFromStart>(row.vectors(), 0, row.V, [&](int64_t v, const Wide<float>& vector) {
     float x[Wide<float>::kCount];
     widen(vector, x);
     SC_UNROLL
@@ -294,11 +304,11 @@ struct Workspace {
   int64_t rows, columns;
   int32_t* list;
   int64_t* count;
-  void* copies;             // [rows, H]
-  float* y;                 // [rows, columns]
-  float* dcopies;           // [rows, H]; backward
-  float* kept_y;            // [N]; backward
-  RowSums<float>* carried;  // [rows, threads]; forward
+  void* copies;      // [rows, H]
+  float* y;          // [rows, columns]
+  float* dcopies;    // [rows, H]; backward
+  float* kept_y;     // [N]; backward
+  Carried* carried;  // [rows, threads]; forward
   void* product;
 
   // False with the reason in `error` where there is no memory.
@@ -321,7 +331,7 @@ struct Workspace {
     y = reinterpret_cast<float*>(memory + y_at);
     dcopies = reinterpret_cast<float*>(memory + dcopies_at);
     kept_y = reinterpret_cast<float*>(memory + kept_at);
-    carried = reinterpret_cast<RowSums<float>*>(memory + carried_at);
+    carried = reinterpret_cast<Carried*>(memory + carried_at);
     product = memory + product_at;
     return true;
   }

@@ -11,6 +11,7 @@
 #include "logit_gradient.cuh"
 #include "logprobs.cuh"
 #include "losses.cuh"
+#include "shared_rows.cuh"
 #include "table.cuh"
 
 namespace gpu {
@@ -31,21 +32,11 @@ struct UpdateRows {
   void* dlogits;
 };
 
-// kept: elements of a row that stay on the chip.
-template <class Element, int kThreads>
-__global__ void __launch_bounds__(kThreads) update_row(UpdateRows args, int64_t kept) {
-  const int64_t t = blockIdx.x, first = args.rows.target_offsets[t];
-  LogitRow<Element> row = logit_row<Element>(args.rows, t);
-  row.kept_vectors = {dynamic_shared<Wide<Element>>(), kept, false};
-  Element* const out = static_cast<Element*>(args.dlogits) + t * row.V;
-  if (!row.has_targets()) {
-    for (int64_t k = threadIdx.x; k < row.count; k += kThreads) args.logprobs[first + k] = 0.0f;
-    clear_row<kThreads>(out, row.V);
-    return;
-  }
-  const RowTotals totals = args.entropy ? totals_of<kThreads, true>(row) : totals_of<kThreads, false>(row);
-  row = row.again();
-  __syncthreads();  // the row is on the chip
+// Log-probs, lse and entropy of a row from its sums, the loss of its targets, and what its gradient is made of; every thread
+// gets it.
+template <int kThreads, class Element>
+__device__ RowUpstream measured(const UpdateRows& args, const LogitRow<Element>& row, const RowTotals& totals, int64_t t) {
+  const int64_t first = args.rows.target_offsets[t];
   for (int64_t k = threadIdx.x; k < row.count; k += kThreads) {
     args.logprobs[first + k] = target_logprob(row, totals.support, k);
     LossSums not_kept = {};
@@ -56,14 +47,55 @@ __global__ void __launch_bounds__(kThreads) update_row(UpdateRows args, int64_t 
     args.lse[t] = row_lse(totals.support, row.chain.scale);
     if (args.entropy) args.entropy[t] = entropy;
   }
-  const RowUpstream upstream = {normaliser_of(totals.support),
-                                normaliser_of(totals.full),
-                                args.targets.dlogprobs + first,
-                                args.entropy_weights ? -args.entropy_weights[t] : 0.0f,
-                                entropy,
-                                static_cast<float>(totals.support.rest / totals.support.total())};
   __syncthreads();  // every target's gradient is there
-  row_gradient<kThreads>(row, upstream, args.kept_y + first, out);
+  return {normaliser_of(totals.support),
+          normaliser_of(totals.full),
+          args.targets.dlogprobs + first,
+          args.entropy_weights ? -args.entropy_weights[t] : 0.0f,
+          entropy,
+          static_cast<float>(totals.support.rest / totals.support.total())};
+}
+
+template <int kThreads, class Element>
+__device__ RowTotals update_totals(const UpdateRows& args, const LogitRow<Element>& row, MadeSums made) {
+  return args.entropy ? totals_of<kThreads, true>(row, made) : totals_of<kThreads, false>(row, made);
+}
+
+template <int kThreads>
+__device__ void write_no_logprobs(const UpdateRows& args, int64_t t) {
+  for (int64_t n = args.rows.target_offsets[t] + threadIdx.x; n < args.rows.target_offsets[t + 1]; n += kThreads)
+    args.logprobs[n] = 0.0f;
+}
+
+// kept: elements of a row that stay on the chip.
+template <class Element, int kThreads>
+__global__ void __launch_bounds__(kThreads, 1) update_row(UpdateRows args, int64_t kept) {
+  const int64_t t = blockIdx.x;
+  LogitRow<Element> row = logit_row<Element>(args.rows, t);
+  row.kept_vectors = {dynamic_shared<Wide<Element>>(), kept, false};
+  Element* const out = static_cast<Element*>(args.dlogits) + t * row.V;
+  if (!row.has_targets()) {
+    write_no_logprobs<kThreads>(args, t);
+    return clear_row<kThreads>(out, row.V);
+  }
+  const RowTotals totals = update_totals<kThreads>(args, row, nullptr);
+  row = row.again();
+  __syncthreads();  // the row is on the chip
+  row_gradient<kThreads>(row, measured<kThreads>(args, row, totals, t), args.kept_y + args.rows.target_offsets[t], out);
+}
+
+template <class Element, int kThreads>
+__global__ void __launch_bounds__(kThreads, 1) plan_update(UpdateRows args, SharedRows shared) {
+  const int64_t t = blockIdx.x;
+  const LogitRow<Element> row = logit_row<Element>(args.rows, t);
+  GradientPlan plan = no_gradient();
+  if (row.has_targets()) {
+    const RowTotals totals = update_totals<kThreads>(args, row, made_of_row<kThreads>(shared.sums, row.V, t));
+    plan = gradient_plan<kThreads>(row, measured<kThreads>(args, row, totals, t), args.kept_y + args.rows.target_offsets[t]);
+  } else {
+    write_no_logprobs<kThreads>(args, t);
+  }
+  if (threadIdx.x == 0) shared.plans[t] = plan;
 }
 
 // Threads that are to be on a multiprocessor at a time, whose blocks share its shared memory: as few as still ask for enough
@@ -82,17 +114,24 @@ int64_t kept_elements(const Queue& queue, int64_t V, int threads) {
   return (steps < most ? steps : most) * step;
 }
 
-void enqueue_rows(const UpdateRows& args, const Queue& queue) {
+void enqueue_rows(const UpdateRows& args, const Queue& queue, void* memory) {
   if (args.rows.T == 0 || args.rows.V == 0) return;
   with_element(args.rows.dtype, [&](auto type) {
     using Element = typename decltype(type)::Element;
     with_row_threads(args.rows.V, [&](auto threads) {
       constexpr int kThreads = decltype(threads)::kCount;
+      const unsigned blocks = static_cast<unsigned>(args.rows.T);
+      if (rows_are_shared(queue, args.rows, kThreads)) {
+        const SharedRows shared = shared_rows_in(memory, args.rows, kThreads);
+        enqueue_segment_sums<Element, kThreads>(args.rows, shared, args.entropy != nullptr, queue.stream);
+        launch(plan_update<Element, kThreads>, {blocks, kThreads}, queue.stream, args, shared);
+        return enqueue_shared_gradient<Element, kThreads>(args.rows, shared, args.kept_y, args.dlogits, queue.stream);
+      }
       const auto kernel = update_row<Element, kThreads>;
       const int64_t kept = kept_elements<Element>(queue, args.rows.V, kThreads);
       const size_t shared = static_cast<size_t>(kept) * sizeof(Element);
       ask_for_shared(kernel, shared);
-      launch(kernel, {static_cast<unsigned>(args.rows.T), kThreads, shared}, queue.stream, args, kept);
+      launch(kernel, {blocks, kThreads, shared}, queue.stream, args, kept);
     });
   });
 }
@@ -113,9 +152,11 @@ __global__ void __launch_bounds__(kLossThreads)
   keep_sums(sums, blockIdx.x, partial);
 }
 
-// The scratch memory of an update: partial sums of the loss, then those of the
-// entropies; a number per target; entropies where the caller wants none.
+// The scratch memory of an update: what blocks that share rows leave there;
+// partial sums of the loss, then those of the entropies; a number per target;
+// entropies where the caller wants none.
 struct UpdateScratch {
+  void* shared;
   LossSums* partial;
   int64_t loss_sums, entropy_sums;
   float* kept_y;
@@ -128,11 +169,13 @@ bool take_scratch(const PolicyUpdateArgs<Loss>& args, int64_t loss_sums, Queue* 
   const bool bonus = args.entropy_weights != nullptr;
   const int64_t sums = loss_sums + (bonus ? target_blocks(args.rows.T) : 0);
   const int64_t floats = args.rows.N + (bonus && !args.entropy ? args.rows.T : 0);
+  const size_t shared = (shared_rows_bytes(*queue, args.rows) + 255) / 256 * 256;
   const size_t bytes = static_cast<size_t>(sums + 1) * sizeof(LossSums) + static_cast<size_t>(floats) * sizeof(float);
-  LossSums* const partial = static_cast<LossSums*>(scratch(queue, bytes, op, error));
-  if (!partial) return false;
+  char* const memory = static_cast<char*>(scratch(queue, shared + bytes, op, error));
+  if (!memory) return false;
+  LossSums* const partial = reinterpret_cast<LossSums*>(memory + shared);
   float* const kept_y = reinterpret_cast<float*>(partial + sums + 1);
-  *taken = {partial, loss_sums, sums - loss_sums, kept_y, args.entropy || !bonus ? args.entropy : kept_y + args.rows.N};
+  *taken = {memory, partial, loss_sums, sums - loss_sums, kept_y, args.entropy || !bonus ? args.entropy : kept_y + args.rows.N};
   return true;
 }
 
@@ -155,7 +198,7 @@ int32_t update_tokens(const PolicyUpdateArgs<Loss>& args, const TokenForm& form,
   const IgnoredTargets ignored = ignored_of(args.rows);
   enqueue_rows({args.rows, form, ignored, targets, args.entropy_weights, args.logprobs, args.lse, taken.entropy, taken.kept_y,
                 args.dlogits},
-               queue);
+               queue, taken.shared);
   enqueue_token_loss(targets, form, ignored, taken.partial, queue.stream);
   enqueue_metrics(args, taken, queue.stream);
   return launched(&queue, op, error);
@@ -168,11 +211,11 @@ int32_t update_sequences(const PolicyUpdateArgs<Loss>& args, const char* op, ScS
   if (!take_scratch(args, args.loss.sequences.B, &queue, op, &taken, error)) return 1;
   Loss loss = args.loss;
   loss.targets.logprobs = args.logprobs;
-  enqueue_logprobs({args.rows, args.lse, args.logprobs, taken.entropy, nullptr}, queue.stream);
+  enqueue_logprobs({args.rows, args.lse, args.logprobs, taken.entropy, nullptr}, queue, taken.shared);
   enqueue_sequence_loss(loss, ignored_of(args.rows), taken.partial, queue.stream);
   enqueue_metrics(args, taken, queue.stream);
   enqueue_logprobs_backward({args.rows, args.lse, taken.entropy, loss.targets.dlogprobs, args.entropy_weights, args.dlogits},
-                            -1.0f, taken.kept_y, queue.stream);
+                            -1.0f, taken.kept_y, queue, taken.shared);
   return launched(&queue, op, error);
 }
 

@@ -33,6 +33,23 @@ inline void with_row_threads(int64_t V, const Body& body) {
   }
 }
 
+// A row is summed in segments, whose sums are added in order: several blocks
+// may have one each. A segment gives every thread as many elements, so that
+// where segments end depends on V alone.
+constexpr int64_t kSegmentOfThread = 64;
+
+template <int kThreads>
+struct Segment {
+  static constexpr int64_t kElements = kSegmentOfThread * kThreads;
+  int64_t begin, end;
+
+  __device__ Segment(int64_t index, int64_t V) : begin(index * kElements), end(V - begin < kElements ? V : begin + kElements) {}
+};
+
+__host__ __device__ inline int64_t segments_of(int64_t V, int threads) {
+  return (V + kSegmentOfThread * threads - 1) / (kSegmentOfThread * threads);
+}
+
 template <class Piece>
 __device__ inline bool lies_at(const void* memory) {
   return reinterpret_cast<uintptr_t>(memory) % sizeof(Piece) == 0;
@@ -103,23 +120,24 @@ __device__ inline RowInMemory<Element> row_in_memory(const Element* row, int64_t
   return {row, count, pieces_of(row)};
 }
 
-// body(v, vector) for the vectors of this thread, of which v is the first
-// element; what lies beyond the row is −∞. kInFlight vectors are asked for
-// before the first of them is used. A row has `count` elements, and at(v).
+// body(v, vector) for the vectors of this thread among the elements begin …
+// end − 1, of which v is the first of the vector; what lies beyond the row is
+// −∞. kInFlight vectors are asked for before the first of them is used.
+// `begin` is a multiple of a step of the block; a row has at(v).
 template <int kThreads, int kInFlight, Walk walk, class Row, class Body>
-__device__ inline void each_vector(const Row& row, const Body& body) {
+__device__ inline void each_vector(const Row& row, int64_t begin, int64_t end, const Body& body) {
   using Vector = decltype(row.at(0));
   constexpr int kCount = Vector::kCount, kStep = kThreads * kCount, kRound = kInFlight * kStep;
-  const int64_t rounds = (row.count + kRound - 1) / kRound;
+  const int64_t rounds = (end - begin + kRound - 1) / kRound;
   for (int64_t round = 0; round < rounds; ++round) {
-    const int64_t v = (walk == Walk::kFromEnd ? rounds - 1 - round : round) * kRound + threadIdx.x * kCount;
+    const int64_t v = begin + (walk == Walk::kFromEnd ? rounds - 1 - round : round) * kRound + threadIdx.x * kCount;
     Vector loaded[kInFlight];
     SC_UNROLL
     for (int u = 0; u < kInFlight; ++u)
-      if (v + u * kStep < row.count) loaded[u] = row.at(v + u * kStep);
+      if (v + u * kStep < end) loaded[u] = row.at(v + u * kStep);
     SC_UNROLL
     for (int u = 0; u < kInFlight; ++u)
-      if (v + u * kStep < row.count) body(v + u * kStep, loaded[u]);
+      if (v + u * kStep < end) body(v + u * kStep, loaded[u]);
   }
 }
 
@@ -182,14 +200,20 @@ __device__ inline Wide<Bf16> narrowed(const float (&x)[kCount], const Bf16*) {
   return wide;
 }
 
-// Zeros in all of a row.
+// Zeros in the elements begin … end − 1 of a row of `count`.
 template <int kThreads, class Element>
-__device__ inline void clear_row(Element* row, int64_t count) {
+__device__ inline void clear_part(Element* row, int64_t count, int64_t begin, int64_t end) {
   constexpr int kCount = Wide<Element>::kCount;
   const float zeros[kCount] = {};
   const Pieces pieces = pieces_of(row);
-  for (int64_t v = static_cast<int64_t>(threadIdx.x) * kCount; v < count; v += kThreads * kCount)
+  for (int64_t v = begin + static_cast<int64_t>(threadIdx.x) * kCount; v < end; v += kThreads * kCount)
     store_vector(row + v, count - v, pieces, narrowed(zeros, row));
+}
+
+// Zeros in all of a row.
+template <int kThreads, class Element>
+__device__ inline void clear_row(Element* row, int64_t count) {
+  clear_part<kThreads>(row, count, 0, count);
 }
 
 }  // namespace gpu
