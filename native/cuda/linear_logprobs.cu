@@ -10,8 +10,7 @@
 // Scratch    2048 × 4096 logits; 2048 hidden states, and as many of their gradients; what the threads of a row carry from slab
 //            to slab; 4 T + 4 N bytes.
 // Order      every thread of a row goes on where it was in the slab before, segment by segment: the sums are those of logprobs.
-// dhidden: over v as
-//            matmul.cuh says, slab by slab. dweight and dbias: a sum per 2048 rows, those in order.
+//            dhidden: over v as matmul.cuh says, slab by slab. dweight and dbias: a sum per 2048 rows, those in order.
 
 #include "column_sums.cuh"
 #include "logit_row.cuh"
@@ -27,7 +26,7 @@ constexpr int64_t kBlockRows = 2048;
 constexpr int64_t kSlabColumns = 4096;
 constexpr int kMostRowThreads = 512;
 static_assert(kSlabColumns % (kMostRowThreads * Wide<float>::kCount) == 0, "a slab ends where all threads have had as many");
-static_assert(Segment<256>::kElements % kSlabColumns == 0, "a segment of a row of more than one slab ends where a slab does");
+static_assert(Segment<256>::kElements % kSlabColumns == 0, "a segment of a row of several slabs ends where a slab does");
 
 constexpr int kThreads = 256;
 constexpr int kInFlight = 4;  // vectors of a thread that are on their way at once
@@ -118,32 +117,24 @@ __device__ LogitRow<float> slab_row(const HeadRows& rows, const float* y, const 
           {}};
 }
 
-// What a thread has of a row before a slab: of the segments that are complete, and of the one that is not.
-struct Carried {
-  RowSums<float> segments, begun;
-};
-
 // Adds the slab to the sums of a row, which are the threads' own until the last slab. Until then logprobs holds the logits of
 // the targets that have gone by.
 template <int kRowThreads, bool with_entropy>
 __global__ void __launch_bounds__(kRowThreads, kRowThreads < 64 ? 16 : 1024 / kRowThreads)
-    add_slab(LinearLogprobsArgs args, const int32_t* list, Slab slab, const float* y, Carried* carried) {
+    add_slab(LinearLogprobsArgs args, const int32_t* list, Slab slab, const float* y, SegmentSums* carried) {
   const int64_t t = list[blockIdx.x];
   const LogitRow<float> row = slab_row(args.head, y, slab, t);
   float* const logprobs = args.logprobs + args.head.target_offsets[t];
-  Carried* const mine = carried + blockIdx.x * kRowThreads + threadIdx.x;
-  const bool begins = slab.begin % Segment<kRowThreads>::kElements == 0;
-  const bool ends = slab.last || (slab.begin + slab.width) % Segment<kRowThreads>::kElements == 0;
-  RowSums<float> sums = extended<kRowThreads, with_entropy>(begins ? no_sums<float>() : mine->begun, row, false, 0, row.V);
-  if (ends)
-    sums = joined(slab.begin < Segment<kRowThreads>::kElements ? no_sums<float>() : mine->segments, sums, row.chain.scale);
+  SegmentSums* const mine = carried + blockIdx.x * kRowThreads + threadIdx.x;
+  SegmentSums sums = slab.begin == 0 ? no_segments() : *mine;
+  extend<kRowThreads, with_entropy>(&sums, row, false, 0, row.V, slab.begin);
   if (!slab.last) {
-    (ends ? mine->segments : mine->begun) = sums;
+    *mine = sums;
     for (int64_t k = threadIdx.x; k < row.count; k += kRowThreads)
       if (!row.ignored(k) && slab.holds(row.targets[k])) logprobs[k] = row.y(row.targets[k] - slab.begin);
     return;
   }
-  const RowSums<double> all = sum_threads<kRowThreads, with_entropy>(sums, row.chain.scale);
+  const RowSums<double> all = sum_threads<kRowThreads, with_entropy>(sums.all(row.chain.scale), row.chain.scale);
   for (int64_t k = threadIdx.x; k < row.count; k += kRowThreads) {
     if (row.ignored(k)) continue;
     const float logit = slab.holds(row.targets[k]) ? row.y(row.targets[k] - slab.begin) : logprobs[k];
@@ -304,11 +295,11 @@ struct Workspace {
   int64_t rows, columns;
   int32_t* list;
   int64_t* count;
-  void* copies;      // [rows, H]
-  float* y;          // [rows, columns]
-  float* dcopies;    // [rows, H]; backward
-  float* kept_y;     // [N]; backward
-  Carried* carried;  // [rows, threads]; forward
+  void* copies;          // [rows, H]
+  float* y;              // [rows, columns]
+  float* dcopies;        // [rows, H]; backward
+  float* kept_y;         // [N]; backward
+  SegmentSums* carried;  // [rows, threads]; forward
   void* product;
 
   // False with the reason in `error` where there is no memory.
@@ -331,7 +322,7 @@ struct Workspace {
     y = reinterpret_cast<float*>(memory + y_at);
     dcopies = reinterpret_cast<float*>(memory + dcopies_at);
     kept_y = reinterpret_cast<float*>(memory + kept_at);
-    carried = reinterpret_cast<Carried*>(memory + carried_at);
+    carried = reinterpret_cast<SegmentSums*>(memory + carried_at);
     product = memory + product_at;
     return true;
   }

@@ -108,21 +108,36 @@ __device__ inline unsigned kept_bits(const LogitRow<Element>& row, int64_t v) {
   return row.keep ? static_cast<unsigned>(row.keep[v >> 3]) >> (v & 7) : ~0u;
 }
 
-// Adds what the thread has of the elements begin … end − 1 to its sums.
+// What a thread has of a row so far: of the segments that are complete, and of the one that is not.
+struct SegmentSums {
+  RowSums<float> complete, begun;
+
+  __device__ RowSums<float> all(float scale) const { return joined(complete, begun, scale); }
+};
+
+__device__ inline SegmentSums no_segments() { return {no_sums<float>(), no_sums<float>()}; }
+
+// Adds what the thread has of the elements begin … end − 1 to its sums; `before`: elements of the whole row before `row`.
 template <int kThreads, bool with_moments, class Element>
-__device__ inline RowSums<float> extended(RowSums<float> sums, const LogitRow<Element>& row, bool support, int64_t begin,
-                                          int64_t end) {
+__device__ inline void extend(SegmentSums* sums, const LogitRow<Element>& row, bool support, int64_t begin, int64_t end,
+                              int64_t before = 0) {
   constexpr int kCount = Wide<Element>::kCount;
   const LogitChain& chain = row.chain;
+  const auto complete = [&](int64_t, int64_t to) {
+    if (!Segment<kThreads>::begins_at(before + to)) return;
+    sums->complete = joined(sums->complete, sums->begun, chain.scale);
+    sums->begun = no_sums<float>();
+  };
   if (chain.softcap == 0.0f && !(support && row.keep)) {
-    each_vector<kThreads, 4, Walk::kFromStart>(row.vectors(), begin, end, [&](int64_t v, const Wide<Element>& vector) {
+    const auto add = [&](int64_t v, const Wide<Element>& vector) {
       row.keep_vector(v, vector);
       float x[kCount];
       widen(vector, x);
-      add_elements<with_moments>(&sums, x, chain.scale);
-    });
+      add_elements<with_moments>(&sums->begun, x, chain.scale);
+    };
+    each_vector<kThreads, 4, Walk::kFromStart>(row.vectors(), begin, end, add, complete);
   } else {
-    each_vector<kThreads, 1, Walk::kFromStart>(row.vectors(), begin, end, [&](int64_t v, const Wide<Element>& vector) {
+    const auto add = [&](int64_t v, const Wide<Element>& vector) {
       row.keep_vector(v, vector);
       float x[kCount];
       widen(vector, x);
@@ -132,34 +147,26 @@ __device__ inline RowSums<float> extended(RowSums<float> sums, const LogitRow<El
         if (chain.softcap > 0.0f) x[i] = chain.cap(x[i]);
         if (!(kept >> i & 1) || v + i >= row.V) x[i] = -INFINITY;
       }
-      add_elements<with_moments>(&sums, x, chain.scale);
-    });
+      add_elements<with_moments>(&sums->begun, x, chain.scale);
+    };
+    each_vector<kThreads, 1, Walk::kFromStart>(row.vectors(), begin, end, add, complete);
   }
-  return sums;
 }
 
 // What the thread has of one segment.
 template <int kThreads, bool with_moments, class Element>
 __device__ inline RowSums<float> segment_sums(const LogitRow<Element>& row, bool support, int64_t index) {
   const Segment<kThreads> segment(index, row.V);
-  return extended<kThreads, with_moments>(no_sums<float>(), row, support, segment.begin, segment.end);
-}
-
-// Sums of segments that other blocks have made, of one row: those of each thread, segment by segment. Null: there are none.
-using MadeSums = const RowSums<float>*;
-
-template <int kThreads>
-__device__ inline MadeSums made_of_row(MadeSums of_all_rows, int64_t V, int64_t t) {
-  return of_all_rows ? of_all_rows + t * segments_of(V, kThreads) * kThreads : nullptr;
+  SegmentSums sums = no_segments();
+  extend<kThreads, with_moments>(&sums, row, support, segment.begin, segment.end);
+  return sums.all(row.chain.scale);
 }
 
 template <int kThreads, bool with_moments, class Element>
-__device__ inline RowSums<double> sums_of(const LogitRow<Element>& row, bool support, MadeSums made = nullptr) {
-  RowSums<float> sums = no_sums<float>();
-  for (int64_t s = 0; s < segments_of(row.V, kThreads); ++s)
-    sums = joined(sums, made ? made[s * kThreads + threadIdx.x] : segment_sums<kThreads, with_moments>(row, support, s),
-                  row.chain.scale);
-  return sum_threads<kThreads, with_moments>(sums, row.chain.scale);
+__device__ inline RowSums<double> sums_of(const LogitRow<Element>& row, bool support) {
+  SegmentSums sums = no_segments();
+  extend<kThreads, with_moments>(&sums, row, support, 0, row.V);
+  return sum_threads<kThreads, with_moments>(sums.all(row.chain.scale), row.chain.scale);
 }
 
 // Of the support, and of the whole vocabulary where moments were asked for or the two are the same.
@@ -169,9 +176,9 @@ struct RowTotals {
 };
 
 template <int kThreads, bool with_moments, class Element>
-__device__ inline RowTotals totals_of(const LogitRow<Element>& row, MadeSums made = nullptr) {
+__device__ inline RowTotals totals_of(const LogitRow<Element>& row) {
   if (!row.keep) {
-    const RowSums<double> sums = sums_of<kThreads, with_moments>(row, false, made);
+    const RowSums<double> sums = sums_of<kThreads, with_moments>(row, false);
     return {sums, sums};
   }
   const RowSums<double> support = sums_of<kThreads, false>(row, true);

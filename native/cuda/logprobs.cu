@@ -13,22 +13,36 @@ namespace gpu {
 
 namespace {
 
-// `made`: the sums of all rows' segments, where other blocks have made them.
-template <class Element, int kThreads, bool with_moments>
-__global__ void __launch_bounds__(kThreads) logprobs_row(LogprobsArgs args, MadeSums made) {
-  const int64_t t = blockIdx.x;
-  const LogitRow<Element> row = logit_row<Element>(args.rows, t);
+template <int kThreads, bool with_moments, class Element>
+__device__ void write_row(const LogprobsArgs& args, const LogitRow<Element>& row, const RowTotals& totals, int64_t t) {
   float* const logprobs = args.logprobs + args.rows.target_offsets[t];
-  if (!row.has_targets()) {
-    for (int64_t k = threadIdx.x; k < row.count; k += kThreads) logprobs[k] = 0.0f;
-    return;
-  }
-  const RowTotals totals = totals_of<kThreads, with_moments>(row, made_of_row<kThreads>(made, row.V, t));
   for (int64_t k = threadIdx.x; k < row.count; k += kThreads) logprobs[k] = target_logprob(row, totals.support, k);
   if (threadIdx.x != 0) return;
   args.lse[t] = row_lse(totals.support, row.chain.scale);
   if (with_moments && args.entropy) args.entropy[t] = row_entropy(totals.full);
   if (with_moments && args.sum_squares) args.sum_squares[t] = row_sum_squares(totals.full);
+}
+
+template <int kThreads>
+__device__ void write_no_targets(const LogprobsArgs& args, int64_t t) {
+  for (int64_t n = args.rows.target_offsets[t] + threadIdx.x; n < args.rows.target_offsets[t + 1]; n += kThreads)
+    args.logprobs[n] = 0.0f;
+}
+
+template <class Element, int kThreads, bool with_moments>
+__global__ void __launch_bounds__(kThreads) logprobs_row(LogprobsArgs args) {
+  const int64_t t = blockIdx.x;
+  const LogitRow<Element> row = logit_row<Element>(args.rows, t);
+  if (!row.has_targets()) return write_no_targets<kThreads>(args, t);
+  write_row<kThreads, with_moments>(args, row, totals_of<kThreads, with_moments>(row), t);
+}
+
+template <class Element, int kThreads, bool with_moments>
+__global__ void __launch_bounds__(kThreads) logprobs_of_segments(LogprobsArgs args, SharedRows shared) {
+  const int64_t t = blockIdx.x;
+  const LogitRow<Element> row = logit_row<Element>(args.rows, t);
+  if (!row.has_targets()) return write_no_targets<kThreads>(args, t);
+  write_row<kThreads, with_moments>(args, row, totals_of_segments<kThreads, with_moments>(shared, row, t), t);
 }
 
 template <int kThreads, class Element>
@@ -41,7 +55,8 @@ __device__ RowUpstream upstream_of(const LogprobsBackwardArgs& args, const Logit
 }
 
 template <class Element, int kThreads>
-__global__ void __launch_bounds__(kThreads, 1) gradient_row(LogprobsBackwardArgs args, float sign, float* kept_y) {
+__global__ void __launch_bounds__(kThreads, kResidentThreads / kThreads)
+    gradient_row(LogprobsBackwardArgs args, float sign, float* kept_y) {
   const int64_t t = blockIdx.x;
   const LogitRow<Element> row = logit_row<Element>(args.rows, t);
   Element* const out = static_cast<Element*>(args.dlogits) + t * row.V;
@@ -50,7 +65,8 @@ __global__ void __launch_bounds__(kThreads, 1) gradient_row(LogprobsBackwardArgs
 }
 
 template <class Element, int kThreads>
-__global__ void __launch_bounds__(kThreads) plan_row(LogprobsBackwardArgs args, float sign, float* kept_y, SharedRows shared) {
+__global__ void __launch_bounds__(kThreads, 1)
+    plan_row(LogprobsBackwardArgs args, float sign, float* kept_y, SharedRows shared) {
   const int64_t t = blockIdx.x;
   const LogitRow<Element> row = logit_row<Element>(args.rows, t);
   const GradientPlan plan = row.has_targets() ? gradient_plan<kThreads>(row, upstream_of<kThreads>(args, row, sign, t),
@@ -68,14 +84,16 @@ void enqueue_logprobs(const LogprobsArgs& args, const Queue& queue, void* memory
     with_row_threads(args.rows.V, [&](auto threads) {
       constexpr int kThreads = decltype(threads)::kCount;
       const bool moments = args.entropy || args.sum_squares;
-      MadeSums made = nullptr;
-      if (rows_are_shared(queue, args.rows, kThreads)) {
-        const SharedRows shared = shared_rows_in(memory, args.rows, kThreads);
-        enqueue_segment_sums<Element, kThreads>(args.rows, shared, moments, queue.stream);
-        made = shared.sums;
+      const Shape shape = {static_cast<unsigned>(args.rows.T), kThreads};
+      if (!rows_are_shared(queue, args.rows, kThreads)) {
+        const auto kernel = moments ? logprobs_row<Element, kThreads, true> : logprobs_row<Element, kThreads, false>;
+        return launch(kernel, shape, queue.stream, args);
       }
-      const auto kernel = moments ? logprobs_row<Element, kThreads, true> : logprobs_row<Element, kThreads, false>;
-      launch(kernel, {static_cast<unsigned>(args.rows.T), kThreads}, queue.stream, args, made);
+      const SharedRows shared = shared_rows_in(memory, args.rows, kThreads);
+      enqueue_segment_sums<Element, kThreads>(args.rows, shared, moments, queue.stream);
+      const auto kernel =
+          moments ? logprobs_of_segments<Element, kThreads, true> : logprobs_of_segments<Element, kThreads, false>;
+      launch(kernel, shape, queue.stream, args, shared);
     });
   });
 }

@@ -56,11 +56,6 @@ __device__ RowUpstream measured(const UpdateRows& args, const LogitRow<Element>&
           static_cast<float>(totals.support.rest / totals.support.total())};
 }
 
-template <int kThreads, class Element>
-__device__ RowTotals update_totals(const UpdateRows& args, const LogitRow<Element>& row, MadeSums made) {
-  return args.entropy ? totals_of<kThreads, true>(row, made) : totals_of<kThreads, false>(row, made);
-}
-
 template <int kThreads>
 __device__ void write_no_logprobs(const UpdateRows& args, int64_t t) {
   for (int64_t n = args.rows.target_offsets[t] + threadIdx.x; n < args.rows.target_offsets[t + 1]; n += kThreads)
@@ -69,7 +64,7 @@ __device__ void write_no_logprobs(const UpdateRows& args, int64_t t) {
 
 // kept: elements of a row that stay on the chip.
 template <class Element, int kThreads>
-__global__ void __launch_bounds__(kThreads, 1) update_row(UpdateRows args, int64_t kept) {
+__global__ void __launch_bounds__(kThreads, kResidentThreads / kThreads) update_row(UpdateRows args, int64_t kept) {
   const int64_t t = blockIdx.x;
   LogitRow<Element> row = logit_row<Element>(args.rows, t);
   row.kept_vectors = {dynamic_shared<Wide<Element>>(), kept, false};
@@ -78,7 +73,7 @@ __global__ void __launch_bounds__(kThreads, 1) update_row(UpdateRows args, int64
     write_no_logprobs<kThreads>(args, t);
     return clear_row<kThreads>(out, row.V);
   }
-  const RowTotals totals = update_totals<kThreads>(args, row, nullptr);
+  const RowTotals totals = args.entropy ? totals_of<kThreads, true>(row) : totals_of<kThreads, false>(row);
   row = row.again();
   __syncthreads();  // the row is on the chip
   row_gradient<kThreads>(row, measured<kThreads>(args, row, totals, t), args.kept_y + args.rows.target_offsets[t], out);
@@ -90,7 +85,7 @@ __global__ void __launch_bounds__(kThreads, 1) plan_update(UpdateRows args, Shar
   const LogitRow<Element> row = logit_row<Element>(args.rows, t);
   GradientPlan plan = no_gradient();
   if (row.has_targets()) {
-    const RowTotals totals = update_totals<kThreads>(args, row, made_of_row<kThreads>(shared.sums, row.V, t));
+    const RowTotals totals = totals_of_segments<kThreads, true>(shared, row, t);
     plan = gradient_plan<kThreads>(row, measured<kThreads>(args, row, totals, t), args.kept_y + args.rows.target_offsets[t]);
   } else {
     write_no_logprobs<kThreads>(args, t);
@@ -98,9 +93,6 @@ __global__ void __launch_bounds__(kThreads, 1) plan_update(UpdateRows args, Shar
   if (threadIdx.x == 0) shared.plans[t] = plan;
 }
 
-// Threads that are to be on a multiprocessor at a time, whose blocks share its shared memory: as few as still ask for enough
-// memory at once.
-constexpr int kResidentThreads = 512;
 // Of a block: what the runtime takes, and what its reductions do.
 constexpr size_t kReservedShared = 1024, kReductionShared = 2048;
 

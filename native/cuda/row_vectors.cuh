@@ -20,6 +20,10 @@ struct Threads {
   static constexpr int kCount = kOf;
 };
 
+// Threads with rows that a multiprocessor is to have room for at a time: as few as still ask for enough memory at once. The
+// registers and the shared memory of their blocks follow from it.
+constexpr int kResidentThreads = 512;
+
 // body(Threads<…>{}) with the threads of a block that has one row of V
 // elements: by V alone, since the bits of a row's sums depend on it.
 template <class Body>
@@ -44,6 +48,9 @@ struct Segment {
   int64_t begin, end;
 
   __device__ Segment(int64_t index, int64_t V) : begin(index * kElements), end(V - begin < kElements ? V : begin + kElements) {}
+
+  // Whether a segment begins at an element, where another one ends.
+  __device__ static bool begins_at(int64_t v) { return v % kElements == 0; }
 };
 
 __host__ __device__ inline int64_t segments_of(int64_t V, int threads) {
@@ -122,15 +129,18 @@ __device__ inline RowInMemory<Element> row_in_memory(const Element* row, int64_t
 
 // body(v, vector) for the vectors of this thread among the elements begin …
 // end − 1, of which v is the first of the vector; what lies beyond the row is
-// −∞. kInFlight vectors are asked for before the first of them is used.
+// −∞. kInFlight vectors are asked for before the first of them is used, and
+// after(from, to) follows on those, which are among the elements from … to − 1.
 // `begin` is a multiple of a step of the block; a row has at(v).
-template <int kThreads, int kInFlight, Walk walk, class Row, class Body>
-__device__ inline void each_vector(const Row& row, int64_t begin, int64_t end, const Body& body) {
+template <int kThreads, int kInFlight, Walk walk, class Row, class Body, class After>
+__device__ inline void each_vector(const Row& row, int64_t begin, int64_t end, const Body& body, const After& after) {
   using Vector = decltype(row.at(0));
   constexpr int kCount = Vector::kCount, kStep = kThreads * kCount, kRound = kInFlight * kStep;
+  static_assert(Segment<kThreads>::kElements % kRound == 0, "segments are of whole rounds");
   const int64_t rounds = (end - begin + kRound - 1) / kRound;
   for (int64_t round = 0; round < rounds; ++round) {
-    const int64_t v = begin + (walk == Walk::kFromEnd ? rounds - 1 - round : round) * kRound + threadIdx.x * kCount;
+    const int64_t from = begin + (walk == Walk::kFromEnd ? rounds - 1 - round : round) * kRound;
+    const int64_t v = from + threadIdx.x * kCount;
     Vector loaded[kInFlight];
     SC_UNROLL
     for (int u = 0; u < kInFlight; ++u)
@@ -138,7 +148,13 @@ __device__ inline void each_vector(const Row& row, int64_t begin, int64_t end, c
     SC_UNROLL
     for (int u = 0; u < kInFlight; ++u)
       if (v + u * kStep < end) body(v + u * kStep, loaded[u]);
+    after(from, end - from < kRound ? end : from + kRound);
   }
+}
+
+template <int kThreads, int kInFlight, Walk walk, class Row, class Body>
+__device__ inline void each_vector(const Row& row, int64_t begin, int64_t end, const Body& body) {
+  each_vector<kThreads, kInFlight, walk>(row, begin, end, body, [](int64_t, int64_t) {});
 }
 
 // Written to leave the cache first: nobody reads a row of results from there.

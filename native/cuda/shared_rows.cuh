@@ -19,8 +19,8 @@ inline bool rows_are_shared(const Queue& queue, const LogitRows& rows, int threa
 struct SharedRows {
   int64_t segments;
   GradientPlan* plans;   // [T]
+  double* others;        // [T, segments, threads]
   RowSums<float>* sums;  // [T, segments, threads]
-  float* others;         // [T, segments, threads]
 
   template <int kThreads>
   __device__ int64_t first_of(int64_t t) const {
@@ -31,7 +31,7 @@ struct SharedRows {
 namespace shared_rows {
 
 inline size_t bytes_of(int64_t T, int64_t segments, int threads) {
-  const size_t per_thread = sizeof(RowSums<float>) + sizeof(float);
+  const size_t per_thread = sizeof(double) + sizeof(RowSums<float>);
   return static_cast<size_t>(T) * (sizeof(GradientPlan) + static_cast<size_t>(segments * threads) * per_thread);
 }
 
@@ -51,8 +51,8 @@ inline size_t shared_rows_bytes(const Queue& queue, const LogitRows& rows) {
 inline SharedRows shared_rows_in(void* memory, const LogitRows& rows, int threads) {
   const int64_t segments = segments_of(rows.V, threads);
   GradientPlan* const plans = static_cast<GradientPlan*>(memory);
-  RowSums<float>* const sums = reinterpret_cast<RowSums<float>*>(plans + rows.T);
-  return {segments, plans, sums, reinterpret_cast<float*>(sums + rows.T * segments * threads)};
+  double* const others = reinterpret_cast<double*>(plans + rows.T);
+  return {segments, plans, others, reinterpret_cast<RowSums<float>*>(others + rows.T * segments * threads)};
 }
 
 // The sums of segment blockIdx.x of row blockIdx.y.
@@ -64,6 +64,16 @@ static __global__ void __launch_bounds__(kThreads) sum_segment(LogitRows rows, S
   shared.sums[shared.first_of<kThreads>(t) + s * kThreads + threadIdx.x] = segment_sums<kThreads, with_moments>(row, false, s);
 }
 
+// What totals_of gives, from the sums of a row's segments.
+template <int kThreads, bool with_moments, class Element>
+__device__ inline RowTotals totals_of_segments(const SharedRows& shared, const LogitRow<Element>& row, int64_t t) {
+  const RowSums<float>* const made = shared.sums + shared.first_of<kThreads>(t) + threadIdx.x;
+  RowSums<float> sums = no_sums<float>();
+  for (int64_t s = 0; s < shared.segments; ++s) sums = joined(sums, made[s * kThreads], row.chain.scale);
+  const RowSums<double> all = sum_threads<kThreads, with_moments>(sums, row.chain.scale);
+  return {all, all};
+}
+
 // Segment blockIdx.x of the gradient of row blockIdx.y, by its plan.
 template <class Element, int kThreads>
 static __global__ void __launch_bounds__(kThreads) write_shared_segment(LogitRows rows, SharedRows shared, void* dlogits) {
@@ -71,11 +81,10 @@ static __global__ void __launch_bounds__(kThreads) write_shared_segment(LogitRow
   const LogitRow<Element> row = logit_row<Element>(rows, t);
   const GradientPlan plan = shared.plans[t];
   Element* const out = static_cast<Element*>(dlogits) + t * row.V;
-  if (plan.clear) {
-    const Segment<kThreads> segment(s, row.V);
-    return clear_part<kThreads>(out, row.V, segment.begin, segment.end);
-  }
-  shared.others[shared.first_of<kThreads>(t) + s * kThreads + threadIdx.x] = write_segment<kThreads>(row, plan, s, out);
+  const Segment<kThreads> segment(s, row.V);
+  if (plan.clear) return clear_part<kThreads>(out, row.V, segment.begin, segment.end);
+  shared.others[shared.first_of<kThreads>(t) + s * kThreads + threadIdx.x] =
+      write_part<kThreads>(row, plan, segment.begin, segment.end, out);
 }
 
 // The targets' entries of row blockIdx.x, when its segments have been written.
@@ -86,9 +95,9 @@ static __global__ void __launch_bounds__(kThreads)
   const LogitRow<Element> row = logit_row<Element>(rows, t);
   const GradientPlan plan = shared.plans[t];
   if (plan.clear) return;
-  const float* const others = shared.others + shared.first_of<kThreads>(t) + threadIdx.x;
+  const double* const others = shared.others + shared.first_of<kThreads>(t) + threadIdx.x;
   double mine = 0.0;
-  for (int64_t s = shared.segments - 1; s >= 0; --s) mine += static_cast<double>(others[s * kThreads]);
+  for (int64_t s = shared.segments - 1; s >= 0; --s) mine += others[s * kThreads];
   write_targets<kThreads>(row, plan, mine, kept_y + rows.target_offsets[t], static_cast<Element*>(dlogits) + t * row.V);
 }
 
