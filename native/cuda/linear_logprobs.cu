@@ -11,8 +11,14 @@
 //            to slab; 4 T + 4 N bytes.
 // Order      every thread of a row goes on where it was in the slab before, segment by segment: the sums are those of logprobs.
 //            dhidden: over v as matmul.cuh says, slab by slab. dweight and dbias: a sum per 2048 rows, those in order.
+//
+// A forward of half types may go by head_tiles.cuh instead, without slabs.
+
+#include <stdlib.h>
 
 #include "column_sums.cuh"
+#include "cublaslt.cuh"
+#include "head_tiles.cuh"
 #include "logit_row.cuh"
 #include "matmul.cuh"
 #include "table.cuh"
@@ -290,9 +296,20 @@ Product dweight_of(const HeadRows& head, const float* y, const void* copies, int
           head.portable != 0};
 }
 
+// Whether a forward takes head_tiles.cuh rather than products that go through memory: where it can and there is no cuBLASLt,
+// unless STEPCREDIT_CUDA_HEAD asks for "tiles" or "products".
+bool takes_tiles(const HeadRows& head) {
+  if (head.portable != 0 || !head_tiles_fit(head)) return false;
+  const char* const wanted = getenv("STEPCREDIT_CUDA_HEAD");
+  if (wanted && strcmp(wanted, "tiles") == 0) return true;
+  if (wanted && strcmp(wanted, "products") == 0) return false;
+  return cublaslt_absence() != nullptr;
+}
+
 // What both directions work in.
 struct Workspace {
   int64_t rows, columns;
+  bool tiles;
   int32_t* list;
   int64_t* count;
   void* copies;          // [rows, H]
@@ -301,6 +318,7 @@ struct Workspace {
   float* kept_y;         // [N]; backward
   SegmentSums* carried;  // [rows, threads]; forward
   void* product;
+  void* of_tiles;  // instead of y, carried and product
 
   // False with the reason in `error` where there is no memory.
   bool take(Queue* queue, const HeadRows& head, const LinearLogprobsBackwardArgs* backward, const char* op, ScError* error) {
@@ -309,11 +327,14 @@ struct Workspace {
     Layout layout;
     const size_t list_at = layout.take(head.T, sizeof *list), count_at = layout.take(1, sizeof *count);
     const size_t copies_at = layout.take(rows * head.H, size_of(dtype_of_copies(head)));
-    const size_t y_at = layout.take(rows * columns, sizeof *y);
+    tiles = !backward && takes_tiles(head);
+    const size_t tiles_at = layout.take(tiles ? static_cast<int64_t>(head_tiles_bytes(head, rows)) : 0, 1);
+    const size_t y_at = layout.take(tiles ? 0 : rows * columns, sizeof *y);
     const size_t dcopies_at = layout.take(backward && backward->dhidden ? rows * head.H : 0, sizeof *dcopies);
     const size_t kept_at = layout.take(backward ? head.N : 0, sizeof *kept_y);
-    const size_t carried_at = layout.take(!backward && head.V > kSlabColumns ? rows * kMostRowThreads : 0, sizeof *carried);
-    const size_t product_at = layout.take(static_cast<int64_t>(product_bytes(head, backward)), 1);
+    const size_t carried_at =
+        layout.take(!backward && !tiles && head.V > kSlabColumns ? rows * kMostRowThreads : 0, sizeof *carried);
+    const size_t product_at = layout.take(tiles ? 0 : static_cast<int64_t>(product_bytes(head, backward)), 1);
     char* const memory = static_cast<char*>(scratch(queue, layout.bytes, op, error));
     if (!memory) return false;
     list = reinterpret_cast<int32_t*>(memory + list_at);
@@ -324,6 +345,7 @@ struct Workspace {
     kept_y = reinterpret_cast<float*>(memory + kept_at);
     carried = reinterpret_cast<SegmentSums*>(memory + carried_at);
     product = memory + product_at;
+    of_tiles = memory + tiles_at;
     return true;
   }
 
@@ -397,6 +419,7 @@ int32_t linear_logprobs(const LinearLogprobsArgs* args, ScStream stream, ScError
   int64_t count = 0;
   if (const int32_t code = list(&queue, WithTargets{head}, head.T, work, &count, kOp, error)) return code;
   row_blocks(queue, head, work, count, [&](const int32_t* listed, int64_t rows) {
+    if (work.tiles) return enqueue_head_tiles(*args, listed, rows, work.copies, work.of_tiles, queue.stream);
     slabs(head.V, [&](const Slab& slab) {
       multiply(queue, logits_of(head, work.copies, rows, slab, work.y), work.product);
       with_row_threads(head.V, [&](auto threads) {
