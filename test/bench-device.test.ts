@@ -15,7 +15,14 @@ describe.skipIf(torch === undefined)("the benches of a device (skipped without P
     expect(stderr).toBe("");
     expect(lines.filter((line) => !line.endsWith(": agrees"))).toEqual([]);
     expect(new Set(lines.map((line) => line.split(" ")[0]))).toEqual(
-      new Set(["logprobs", "policyUpdate.clip", "linearLogprobs", "linearLogprobsBackward"]),
+      new Set([
+        "logprobs",
+        "policyUpdate.clip",
+        "linearLogprobs",
+        "linearLogprobs.products",
+        "linearLogprobs.tiles",
+        "linearLogprobsBackward",
+      ]),
     );
     expect(status).toBe(0);
   });

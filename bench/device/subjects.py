@@ -1,10 +1,11 @@
 """What is timed on a device: an op of ours on tensors of PyTorch, what it must agree with, what it costs and its peers.
 
-A subject is a function of its sizes that gives a Subject. Inputs are random, targets one a row.
+A subject is a function of its sizes that gives a Subject, or None for a type that it does not have. Inputs are random, targets one a row.
 """
 
 import dataclasses
 import math
+import os
 import typing
 
 import torch
@@ -166,7 +167,31 @@ def random_hidden(rows, vocabulary, width, dtype, device):
     return hidden, weight, ordinal(rows, device), targets
 
 
-def linear_logprobs(plugin, device, rows, vocabulary, width, dtype):
+def by_way(way, run):
+    """The same by one way of linearLogprobs, as STEPCREDIT_CUDA_HEAD names it; None: the one that the plug-in takes by itself."""
+    if way is None:
+        return run
+
+    def call():
+        os.environ["STEPCREDIT_CUDA_HEAD"] = way
+        try:
+            run()
+        finally:
+            del os.environ["STEPCREDIT_CUDA_HEAD"]
+
+    return call
+
+
+def linear_logprobs_by_products(*sizes):
+    return linear_logprobs(*sizes, way="products")
+
+
+def linear_logprobs_by_tiles(*sizes):
+    """Of half types alone: None for others."""
+    return None if sizes[-1] == "f32" else linear_logprobs(*sizes, way="tiles")
+
+
+def linear_logprobs(plugin, device, rows, vocabulary, width, dtype, way=None):
     hidden, weight, offsets, targets = random_hidden(rows, vocabulary, width, dtype, device)
     lse, out = (torch.full((rows,), math.nan, device=device) for _ in range(2))
     record = abi.LinearLogprobs(head(hidden, weight, dtype, offsets, targets), abi.at(lse), abi.at(out), None)
@@ -176,10 +201,10 @@ def linear_logprobs(plugin, device, rows, vocabulary, width, dtype):
             return gathered(hidden @ weight.T, targets)
 
     return Subject(
-        "linearLogprobs",
+        "linearLogprobs" if way is None else f"linearLogprobs.{way}",
         f"[{rows}, {width}] x [{width}, {vocabulary}]",
         dtype,
-        lambda: plugin.run("linear_logprobs", record),
+        by_way(way, lambda: plugin.run("linear_logprobs", record)),
         lambda: {"logprobs": out, "lse": lse},
         lambda: {
             "logprobs": gathered64(hidden.double() @ weight.double().T, targets),

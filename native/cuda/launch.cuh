@@ -33,6 +33,7 @@ __device__ inline Element* dynamic_shared() {
 
 template <class... Parameters, class... Arguments>
 inline void launch(void (*kernel)(Parameters...), const Shape& shape, cudaStream_t, Arguments... arguments) {
+  if (!host_grants_shared(reinterpret_cast<const void*>(kernel), shape.shared_bytes)) return;
   simt::run(shape.blocks, shape.threads, shape.shared_bytes, [&] { kernel(static_cast<Parameters>(arguments)...); });
 }
 
@@ -42,6 +43,13 @@ inline Element* dynamic_shared() {
 }
 
 #endif
+
+// Lets a kernel have more dynamic shared memory than the 48 KiB that it may have unasked. What cannot be had fails at launch.
+template <class... Parameters>
+inline void ask_for_shared(void (*kernel)(Parameters...), size_t bytes) {
+  const void* const function = reinterpret_cast<const void*>(kernel);
+  cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+}
 
 }  // namespace gpu
 

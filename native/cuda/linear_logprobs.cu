@@ -9,11 +9,16 @@
 //
 // Scratch    2048 × 4096 logits; 2048 hidden states, and as many of their gradients; what the threads of a row carry from slab
 //            to slab; 4 T + 4 N bytes.
-// Order      every thread of a row goes on where it was in the slab before, so the sums are those of logprobs. dhidden: over v
-// as
-//            matmul.cuh says, slab by slab. dweight and dbias: a sum per 2048 rows, those in order.
+// Order      every thread of a row goes on where it was in the slab before, segment by segment: the sums are those of logprobs.
+//            dhidden: over v as matmul.cuh says, slab by slab. dweight and dbias: a sum per 2048 rows, those in order.
+//
+// A forward of half types may go by head_tiles.cuh instead, without slabs.
+
+#include <stdlib.h>
 
 #include "column_sums.cuh"
+#include "cublaslt.cuh"
+#include "head_tiles.cuh"
 #include "logit_row.cuh"
 #include "matmul.cuh"
 #include "table.cuh"
@@ -27,6 +32,7 @@ constexpr int64_t kBlockRows = 2048;
 constexpr int64_t kSlabColumns = 4096;
 constexpr int kMostRowThreads = 512;
 static_assert(kSlabColumns % (kMostRowThreads * Wide<float>::kCount) == 0, "a slab ends where all threads have had as many");
+static_assert(Segment<256>::kElements % kSlabColumns == 0, "a segment of a row of several slabs ends where a slab does");
 
 constexpr int kThreads = 256;
 constexpr int kInFlight = 4;  // vectors of a thread that are on their way at once
@@ -113,26 +119,28 @@ __device__ LogitRow<float> slab_row(const HeadRows& rows, const float* y, const 
           nullptr,
           rows.targets + first,
           rows.target_offsets[t + 1] - first,
-          rows.ignore_index};
+          rows.ignore_index,
+          {}};
 }
 
 // Adds the slab to the sums of a row, which are the threads' own until the last slab. Until then logprobs holds the logits of
 // the targets that have gone by.
 template <int kRowThreads, bool with_entropy>
 __global__ void __launch_bounds__(kRowThreads, kRowThreads < 64 ? 16 : 1024 / kRowThreads)
-    add_slab(LinearLogprobsArgs args, const int32_t* list, Slab slab, const float* y, RowSums<float>* carried) {
+    add_slab(LinearLogprobsArgs args, const int32_t* list, Slab slab, const float* y, SegmentSums* carried) {
   const int64_t t = list[blockIdx.x];
   const LogitRow<float> row = slab_row(args.head, y, slab, t);
   float* const logprobs = args.logprobs + args.head.target_offsets[t];
-  RowSums<float>* const mine = carried + blockIdx.x * kRowThreads + threadIdx.x;
-  const RowSums<float> sums = extended<kRowThreads, with_entropy>(slab.begin == 0 ? no_sums<float>() : *mine, row, false);
+  SegmentSums* const mine = carried + blockIdx.x * kRowThreads + threadIdx.x;
+  SegmentSums sums = slab.begin == 0 ? no_segments() : *mine;
+  extend<kRowThreads, with_entropy>(&sums, row, false, 0, row.V, slab.begin);
   if (!slab.last) {
     *mine = sums;
     for (int64_t k = threadIdx.x; k < row.count; k += kRowThreads)
       if (!row.ignored(k) && slab.holds(row.targets[k])) logprobs[k] = row.y(row.targets[k] - slab.begin);
     return;
   }
-  const RowSums<double> all = sum_threads<kRowThreads, with_entropy>(sums, row.chain.scale);
+  const RowSums<double> all = sum_threads<kRowThreads, with_entropy>(sums.all(row.chain.scale), row.chain.scale);
   for (int64_t k = threadIdx.x; k < row.count; k += kRowThreads) {
     if (row.ignored(k)) continue;
     const float logit = slab.holds(row.targets[k]) ? row.y(row.targets[k] - slab.begin) : logprobs[k];
@@ -214,7 +222,7 @@ __global__ void __launch_bounds__(kRowThreads)
 
   const float factor = -of.G();
   const Pieces pieces = pieces_of(out);
-  each_vector<kRowThreads, kInFlight, Walk::kFromStart>(row.logits, row.V, [&](int64_t v, const Wide<float>& vector) {
+  each_vector<kRowThreads, kInFlight, Walk::kFromStart>(row.vectors(), 0, row.V, [&](int64_t v, const Wide<float>& vector) {
     float x[Wide<float>::kCount];
     widen(vector, x);
     SC_UNROLL
@@ -288,17 +296,29 @@ Product dweight_of(const HeadRows& head, const float* y, const void* copies, int
           head.portable != 0};
 }
 
+// Whether a forward takes head_tiles.cuh rather than products that go through memory: where it can and there is no cuBLASLt,
+// unless STEPCREDIT_CUDA_HEAD asks for "tiles" or "products".
+bool takes_tiles(const HeadRows& head) {
+  if (head.portable != 0 || !head_tiles_fit(head)) return false;
+  const char* const wanted = getenv("STEPCREDIT_CUDA_HEAD");
+  if (wanted && strcmp(wanted, "tiles") == 0) return true;
+  if (wanted && strcmp(wanted, "products") == 0) return false;
+  return cublaslt_absence() != nullptr;
+}
+
 // What both directions work in.
 struct Workspace {
   int64_t rows, columns;
+  bool tiles;
   int32_t* list;
   int64_t* count;
-  void* copies;             // [rows, H]
-  float* y;                 // [rows, columns]
-  float* dcopies;           // [rows, H]; backward
-  float* kept_y;            // [N]; backward
-  RowSums<float>* carried;  // [rows, threads]; forward
+  void* copies;          // [rows, H]
+  float* y;              // [rows, columns]
+  float* dcopies;        // [rows, H]; backward
+  float* kept_y;         // [N]; backward
+  SegmentSums* carried;  // [rows, threads]; forward
   void* product;
+  void* of_tiles;  // instead of y, carried and product
 
   // False with the reason in `error` where there is no memory.
   bool take(Queue* queue, const HeadRows& head, const LinearLogprobsBackwardArgs* backward, const char* op, ScError* error) {
@@ -307,11 +327,14 @@ struct Workspace {
     Layout layout;
     const size_t list_at = layout.take(head.T, sizeof *list), count_at = layout.take(1, sizeof *count);
     const size_t copies_at = layout.take(rows * head.H, size_of(dtype_of_copies(head)));
-    const size_t y_at = layout.take(rows * columns, sizeof *y);
+    tiles = !backward && takes_tiles(head);
+    const size_t tiles_at = layout.take(tiles ? static_cast<int64_t>(head_tiles_bytes(head, rows)) : 0, 1);
+    const size_t y_at = layout.take(tiles ? 0 : rows * columns, sizeof *y);
     const size_t dcopies_at = layout.take(backward && backward->dhidden ? rows * head.H : 0, sizeof *dcopies);
     const size_t kept_at = layout.take(backward ? head.N : 0, sizeof *kept_y);
-    const size_t carried_at = layout.take(!backward && head.V > kSlabColumns ? rows * kMostRowThreads : 0, sizeof *carried);
-    const size_t product_at = layout.take(static_cast<int64_t>(product_bytes(head, backward)), 1);
+    const size_t carried_at =
+        layout.take(!backward && !tiles && head.V > kSlabColumns ? rows * kMostRowThreads : 0, sizeof *carried);
+    const size_t product_at = layout.take(tiles ? 0 : static_cast<int64_t>(product_bytes(head, backward)), 1);
     char* const memory = static_cast<char*>(scratch(queue, layout.bytes, op, error));
     if (!memory) return false;
     list = reinterpret_cast<int32_t*>(memory + list_at);
@@ -320,8 +343,9 @@ struct Workspace {
     y = reinterpret_cast<float*>(memory + y_at);
     dcopies = reinterpret_cast<float*>(memory + dcopies_at);
     kept_y = reinterpret_cast<float*>(memory + kept_at);
-    carried = reinterpret_cast<RowSums<float>*>(memory + carried_at);
+    carried = reinterpret_cast<SegmentSums*>(memory + carried_at);
     product = memory + product_at;
+    of_tiles = memory + tiles_at;
     return true;
   }
 
@@ -395,6 +419,7 @@ int32_t linear_logprobs(const LinearLogprobsArgs* args, ScStream stream, ScError
   int64_t count = 0;
   if (const int32_t code = list(&queue, WithTargets{head}, head.T, work, &count, kOp, error)) return code;
   row_blocks(queue, head, work, count, [&](const int32_t* listed, int64_t rows) {
+    if (work.tiles) return enqueue_head_tiles(*args, listed, rows, work.copies, work.of_tiles, queue.stream);
     slabs(head.V, [&](const Slab& slab) {
       multiply(queue, logits_of(head, work.copies, rows, slab, work.y), work.product);
       with_row_threads(head.V, [&](auto threads) {

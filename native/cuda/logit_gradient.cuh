@@ -107,37 +107,55 @@ struct TargetGradients {
   }
 };
 
-// factor · q of all entries, of a row without entropy's gradient, support and softcap; returns the sum of this thread's q that
-// are not the likely one's.
+// Σ of what a thread has, from the last segment to the first.
+template <int kThreads>
+struct SumFromEnd {
+  double segments = 0.0;
+  float begun = 0.0f;
+
+  __device__ void arrive_at(int64_t v) {
+    if (!Segment<kThreads>::begins_at(v)) return;
+    segments += static_cast<double>(begun);
+    begun = 0.0f;
+  }
+};
+
+// factor · q of the elements begin … end − 1, of a row without entropy's gradient, support and softcap; returns the sum of this
+// thread's q that are not the likely one's.
 template <int kThreads, bool with_others, class Element>
-__device__ inline float write_plain(const LogitRow<Element>& row, const Normaliser& of, float factor, Element* out) {
+__device__ inline double write_plain(const LogitRow<Element>& row, int64_t begin, int64_t end, const Normaliser& of,
+                                     float factor, Element* out) {
   constexpr int kCount = Wide<Element>::kCount;
   const Pieces pieces = pieces_of(out);
-  float others = 0.0f;
-  each_vector<kThreads, 4, Walk::kFromEnd>(row.logits, row.V, [&](int64_t v, const Wide<Element>& vector) {
+  SumFromEnd<kThreads> others;
+  const auto write = [&](int64_t v, const Wide<Element>& vector) {
     float x[kCount];
     widen(vector, x);
     SC_UNROLL
     for (int i = 0; i < kCount; ++i) {
       const float q = exp_of(fmaf(x[i] - of.base, row.chain.scale, -of.log_total));
-      if (with_others && q < 0.7f) others += q;
+      if (with_others && q < 0.7f) others.begun += q;
       x[i] = factor * q;
     }
     store_vector(out + v, row.V - v, pieces, narrowed(x, out));
+  };
+  each_vector<kThreads, 4, Walk::kFromEnd>(row.vectors(), begin, end, write, [&](int64_t from, int64_t) {
+    if (with_others) others.arrive_at(from);
   });
-  return others;
+  return others.segments;
 }
 
 // The same of any row, with its own slope.
 template <int kThreads, class Element>
-__device__ inline float write_general(const LogitRow<Element>& row, const RowUpstream& up, float factor, Element* out) {
+__device__ inline double write_general(const LogitRow<Element>& row, int64_t begin, int64_t end, const RowUpstream& up,
+                                       float factor, Element* out) {
   constexpr int kCount = Wide<Element>::kCount;
   const LogitChain& chain = row.chain;
   const Normaliser support = up.support.empty() ? Normaliser{0.0f, INFINITY} : up.support;  // an empty one: all q are 0
   const bool with_entropy = up.dentropy != 0.0f && !up.full.empty(), capped = chain.softcap > 0.0f;
   const Pieces pieces = pieces_of(out);
-  float others = 0.0f;
-  each_vector<kThreads, 1, Walk::kFromEnd>(row.logits, row.V, [&](int64_t v, const Wide<Element>& vector) {
+  SumFromEnd<kThreads> others;
+  const auto write = [&](int64_t v, const Wide<Element>& vector) {
     float x[kCount];
     widen(vector, x);
     const unsigned kept = kept_bits(row, v);
@@ -147,7 +165,7 @@ __device__ inline float write_general(const LogitRow<Element>& row, const RowUps
       const float y = v + i >= row.V ? -INFINITY : capped ? chain.softcap * t : x[i];
       const float z = fmaf(y - support.base, chain.scale, -support.log_total);
       const float q = kept >> i & 1 ? exp_of(z) : 0.0f;
-      if (q < 0.7f) others += q;
+      if (q < 0.7f) others.begun += q;
       float g = factor * q;
       if (with_entropy) {
         const float logp = row.keep ? fmaf(y - up.full.base, chain.scale, -up.full.log_total) : z;
@@ -157,30 +175,58 @@ __device__ inline float write_general(const LogitRow<Element>& row, const RowUps
       x[i] = g * chain.slope * (capped ? LogitChain::bend(t) : 1.0f);
     }
     store_vector(out + v, row.V - v, pieces, narrowed(x, out));
-  });
-  return others;
+  };
+  each_vector<kThreads, 1, Walk::kFromEnd>(row.vectors(), begin, end, write,
+                                           [&](int64_t from, int64_t) { others.arrive_at(from); });
+  return others.segments;
+}
+
+// What the gradient of a row needs besides its logits. `summed`: whether the row's others have to be.
+struct GradientPlan {
+  RowUpstream up;
+  TargetSums sums;
+  int32_t clear;  // whether all of it is 0
+  int32_t summed;
+};
+
+// The same in every thread; keeps y of the targets.
+template <int kThreads, class Element>
+__device__ inline GradientPlan gradient_plan(const LogitRow<Element>& row, const RowUpstream& up, float* kept_y) {
+  const TargetSums sums = TargetGradients<Element>{row, up}.template summed<kThreads>(kept_y);
+  return {up, sums, !sums.any || (up.support.empty() && !row.keep), sums.likely >= 0 && up.others == kUnknown};
+}
+
+// The elements begin … end − 1 of the gradient, without what targets have of their own; returns what this thread has of the
+// others' sum.
+template <int kThreads, class Element>
+__device__ inline double write_part(const LogitRow<Element>& row, const GradientPlan& plan, int64_t begin, int64_t end,
+                                    Element* out) {
+  const RowUpstream& up = plan.up;
+  const float G = static_cast<float>(-plan.sums.G);
+  const bool general = (up.dentropy != 0.0f && !up.full.empty()) || row.keep || row.chain.softcap > 0.0f;
+  if (general) return write_general<kThreads>(row, begin, end, up, G, out);
+  if (plan.summed) return write_plain<kThreads, true>(row, begin, end, up.support, G * row.chain.slope, out);
+  return write_plain<kThreads, false>(row, begin, end, up.support, G * row.chain.slope, out);
+}
+
+// The entries of targets, after all others. `mine`: what this thread has of the others' sum.
+template <int kThreads, class Element>
+__device__ inline void write_targets(const LogitRow<Element>& row, const GradientPlan& plan, double mine, const float* kept_y,
+                                     Element* out) {
+  const float others = plan.summed ? static_cast<float>(reduce_block<kThreads>(mine, Add{})) : plan.up.others;
+  __syncthreads();  // the row has been written
+  const TargetGradients<Element> targets = {row, plan.up};
+  for (int64_t k = threadIdx.x; k < row.count; k += kThreads)
+    if (!row.ignored(k)) from_float(targets.at(row.targets[k], kept_y[k], plan.sums, others), out + row.targets[k]);
 }
 
 // The gradient of a row. `out` may be the row's logits; kept_y: one number per target, for this row alone.
 template <int kThreads, class Element>
 __device__ inline void row_gradient(const LogitRow<Element>& row, const RowUpstream& up, float* kept_y, Element* out) {
-  const TargetGradients<Element> targets = {row, up};
-  const TargetSums sums = targets.template summed<kThreads>(kept_y);
-  if (!sums.any || (up.support.empty() && !row.keep)) {
-    clear_row<kThreads>(out, row.V);
-    return;
-  }
-  const float G = static_cast<float>(-sums.G);
-  const bool general = (up.dentropy != 0.0f && !up.full.empty()) || row.keep || row.chain.softcap > 0.0f;
-  const bool summing = sums.likely >= 0 && up.others == kUnknown;
-  const float mine = general   ? write_general<kThreads>(row, up, G, out)
-                     : summing ? write_plain<kThreads, true>(row, up.support, G * row.chain.slope, out)
-                               : write_plain<kThreads, false>(row, up.support, G * row.chain.slope, out);
-  float others = up.others;
-  if (summing) others = static_cast<float>(reduce_block<kThreads>(static_cast<double>(mine), Add{}));
-  __syncthreads();  // the row has been written
-  for (int64_t k = threadIdx.x; k < row.count; k += kThreads)
-    if (!row.ignored(k)) from_float(targets.at(row.targets[k], kept_y[k], sums, others), out + row.targets[k]);
+  const GradientPlan plan = gradient_plan<kThreads>(row, up, kept_y);
+  if (plan.clear) return clear_row<kThreads>(out, row.V);
+  const double mine = write_part<kThreads>(row, plan, 0, row.V, out);
+  write_targets<kThreads>(row, plan, mine, kept_y, out);
 }
 
 }  // namespace gpu

@@ -7,10 +7,11 @@
 
 namespace gpu {
 
-void enqueue_logprobs(const LogprobsArgs& args, cudaStream_t stream);
+// `shared`: scratch memory of shared_rows_bytes.
+void enqueue_logprobs(const LogprobsArgs& args, const Queue& queue, void* shared);
 
 // The entropies' gradients are `sign` times those of the record; kept_y [N] f32 is scratch memory.
-void enqueue_logprobs_backward(const LogprobsBackwardArgs& args, float sign, float* kept_y, cudaStream_t stream);
+void enqueue_logprobs_backward(const LogprobsBackwardArgs& args, float sign, float* kept_y, const Queue& queue, void* shared);
 
 }  // namespace gpu
 

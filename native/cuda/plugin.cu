@@ -48,12 +48,13 @@ int32_t describe_device(int32_t device, ScDevice* description, ScError* error) {
 int32_t open_queue(int32_t device, ScStream* stream, ScError* error) {
   *stream = nullptr;
   cudaDeviceProp properties;
-  Queue opened = {device, 0, nullptr, nullptr, 0, nullptr, nullptr};
+  Queue opened = {device, 0, 0, nullptr, nullptr, 0, nullptr, nullptr};
   if (checked(cudaSetDevice(device), "CUDA", "opening the device", error) != 0 ||
       checked(cudaGetDeviceProperties(&properties, device), "CUDA", "describing the device", error) != 0 ||
       checked(cudaStreamCreateWithFlags(&opened.stream, cudaStreamNonBlocking), "CUDA", "opening a queue", error) != 0)
     return 1;
   opened.multiprocessors = properties.multiProcessorCount;
+  opened.shared_bytes = properties.sharedMemPerBlockOptin;
   Queue* const queue = new (std::nothrow) Queue(opened);
   if (!queue) return checked(cudaErrorMemoryAllocation, "CUDA", "opening a queue", error);
   *stream = queue;

@@ -1,14 +1,17 @@
 // policy_update_*: logits to dlogits. A loss with one ratio per target needs
 // nothing of another row: a block of threads makes the log-probs of a row, the
-// loss of its targets and its gradient one after the other, and reads the row
-// again from the second cache where it is still there. The metrics are summed
-// by the pass of the loss op, over targets. A loss that needs its whole
-// sequence goes through the three ops.
+// loss of its targets and its gradient one after the other. It keeps as much of
+// the row as it may in shared memory; the rest, read last, is read again first,
+// from the second cache: few blocks are on the device at a time, so what they
+// do not keep fits there. The metrics are summed by the pass of the loss op,
+// over targets. A loss that needs its whole sequence goes through the three
+// ops.
 
 #include "launch.cuh"
 #include "logit_gradient.cuh"
 #include "logprobs.cuh"
 #include "losses.cuh"
+#include "shared_rows.cuh"
 #include "table.cuh"
 
 namespace gpu {
@@ -29,17 +32,11 @@ struct UpdateRows {
   void* dlogits;
 };
 
-template <class Element, int kThreads>
-__global__ void __launch_bounds__(kThreads) update_row(UpdateRows args) {
-  const int64_t t = blockIdx.x, first = args.rows.target_offsets[t];
-  const LogitRow<Element> row = logit_row<Element>(args.rows, t);
-  Element* const out = static_cast<Element*>(args.dlogits) + t * row.V;
-  if (!row.has_targets()) {
-    for (int64_t k = threadIdx.x; k < row.count; k += kThreads) args.logprobs[first + k] = 0.0f;
-    clear_row<kThreads>(out, row.V);
-    return;
-  }
-  const RowTotals totals = args.entropy ? totals_of<kThreads, true>(row) : totals_of<kThreads, false>(row);
+// Log-probs, lse and entropy of a row from its sums, the loss of its targets, and what its gradient is made of; every thread
+// gets it.
+template <int kThreads, class Element>
+__device__ RowUpstream measured(const UpdateRows& args, const LogitRow<Element>& row, const RowTotals& totals, int64_t t) {
+  const int64_t first = args.rows.target_offsets[t];
   for (int64_t k = threadIdx.x; k < row.count; k += kThreads) {
     args.logprobs[first + k] = target_logprob(row, totals.support, k);
     LossSums not_kept = {};
@@ -50,23 +47,83 @@ __global__ void __launch_bounds__(kThreads) update_row(UpdateRows args) {
     args.lse[t] = row_lse(totals.support, row.chain.scale);
     if (args.entropy) args.entropy[t] = entropy;
   }
-  const RowUpstream upstream = {normaliser_of(totals.support),
-                                normaliser_of(totals.full),
-                                args.targets.dlogprobs + first,
-                                args.entropy_weights ? -args.entropy_weights[t] : 0.0f,
-                                entropy,
-                                static_cast<float>(totals.support.rest / totals.support.total())};
   __syncthreads();  // every target's gradient is there
-  row_gradient<kThreads>(row, upstream, args.kept_y + first, out);
+  return {normaliser_of(totals.support),
+          normaliser_of(totals.full),
+          args.targets.dlogprobs + first,
+          args.entropy_weights ? -args.entropy_weights[t] : 0.0f,
+          entropy,
+          static_cast<float>(totals.support.rest / totals.support.total())};
 }
 
-void enqueue_rows(const UpdateRows& args, cudaStream_t stream) {
+template <int kThreads>
+__device__ void write_no_logprobs(const UpdateRows& args, int64_t t) {
+  for (int64_t n = args.rows.target_offsets[t] + threadIdx.x; n < args.rows.target_offsets[t + 1]; n += kThreads)
+    args.logprobs[n] = 0.0f;
+}
+
+// kept: elements of a row that stay on the chip.
+template <class Element, int kThreads>
+__global__ void __launch_bounds__(kThreads, kResidentThreads / kThreads) update_row(UpdateRows args, int64_t kept) {
+  const int64_t t = blockIdx.x;
+  LogitRow<Element> row = logit_row<Element>(args.rows, t);
+  row.kept_vectors = {dynamic_shared<Wide<Element>>(), kept, false};
+  Element* const out = static_cast<Element*>(args.dlogits) + t * row.V;
+  if (!row.has_targets()) {
+    write_no_logprobs<kThreads>(args, t);
+    return clear_row<kThreads>(out, row.V);
+  }
+  const RowTotals totals = args.entropy ? totals_of<kThreads, true>(row) : totals_of<kThreads, false>(row);
+  row = row.again();
+  __syncthreads();  // the row is on the chip
+  row_gradient<kThreads>(row, measured<kThreads>(args, row, totals, t), args.kept_y + args.rows.target_offsets[t], out);
+}
+
+template <class Element, int kThreads>
+__global__ void __launch_bounds__(kThreads, 1) plan_update(UpdateRows args, SharedRows shared) {
+  const int64_t t = blockIdx.x;
+  const LogitRow<Element> row = logit_row<Element>(args.rows, t);
+  GradientPlan plan = no_gradient();
+  if (row.has_targets()) {
+    const RowTotals totals = totals_of_segments<kThreads, true>(shared, row, t);
+    plan = gradient_plan<kThreads>(row, measured<kThreads>(args, row, totals, t), args.kept_y + args.rows.target_offsets[t]);
+  } else {
+    write_no_logprobs<kThreads>(args, t);
+  }
+  if (threadIdx.x == 0) shared.plans[t] = plan;
+}
+
+// Of a block: what the runtime takes, and what its reductions do.
+constexpr size_t kReservedShared = 1024, kReductionShared = 2048;
+
+// Elements of a row that a block of `threads` keeps: whole steps of the block.
+template <class Element>
+int64_t kept_elements(const Queue& queue, int64_t V, int threads) {
+  const size_t of_block = (queue.shared_bytes + kReservedShared) / static_cast<size_t>(kResidentThreads / threads);
+  const size_t taken = kReservedShared + kReductionShared;
+  const int64_t step = threads * Wide<Element>::kCount, vectors = static_cast<int64_t>(sizeof(Wide<Element>)) * threads;
+  const int64_t most = of_block > taken ? static_cast<int64_t>(of_block - taken) / vectors : 0, steps = (V + step - 1) / step;
+  return (steps < most ? steps : most) * step;
+}
+
+void enqueue_rows(const UpdateRows& args, const Queue& queue, void* memory) {
   if (args.rows.T == 0 || args.rows.V == 0) return;
   with_element(args.rows.dtype, [&](auto type) {
     using Element = typename decltype(type)::Element;
     with_row_threads(args.rows.V, [&](auto threads) {
       constexpr int kThreads = decltype(threads)::kCount;
-      launch(update_row<Element, kThreads>, {static_cast<unsigned>(args.rows.T), kThreads}, stream, args);
+      const unsigned blocks = static_cast<unsigned>(args.rows.T);
+      if (rows_are_shared(queue, args.rows, kThreads)) {
+        const SharedRows shared = shared_rows_in(memory, args.rows, kThreads);
+        enqueue_segment_sums<Element, kThreads>(args.rows, shared, args.entropy != nullptr, queue.stream);
+        launch(plan_update<Element, kThreads>, {blocks, kThreads}, queue.stream, args, shared);
+        return enqueue_shared_gradient<Element, kThreads>(args.rows, shared, args.kept_y, args.dlogits, queue.stream);
+      }
+      const auto kernel = update_row<Element, kThreads>;
+      const int64_t kept = kept_elements<Element>(queue, args.rows.V, kThreads);
+      const size_t shared = static_cast<size_t>(kept) * sizeof(Element);
+      ask_for_shared(kernel, shared);
+      launch(kernel, {blocks, kThreads, shared}, queue.stream, args, kept);
     });
   });
 }
@@ -87,9 +144,11 @@ __global__ void __launch_bounds__(kLossThreads)
   keep_sums(sums, blockIdx.x, partial);
 }
 
-// The scratch memory of an update: partial sums of the loss, then those of the
-// entropies; a number per target; entropies where the caller wants none.
+// The scratch memory of an update: what blocks that share rows leave there;
+// partial sums of the loss, then those of the entropies; a number per target;
+// entropies where the caller wants none.
 struct UpdateScratch {
+  void* shared;
   LossSums* partial;
   int64_t loss_sums, entropy_sums;
   float* kept_y;
@@ -102,11 +161,13 @@ bool take_scratch(const PolicyUpdateArgs<Loss>& args, int64_t loss_sums, Queue* 
   const bool bonus = args.entropy_weights != nullptr;
   const int64_t sums = loss_sums + (bonus ? target_blocks(args.rows.T) : 0);
   const int64_t floats = args.rows.N + (bonus && !args.entropy ? args.rows.T : 0);
+  const size_t shared = (shared_rows_bytes(*queue, args.rows) + 255) / 256 * 256;
   const size_t bytes = static_cast<size_t>(sums + 1) * sizeof(LossSums) + static_cast<size_t>(floats) * sizeof(float);
-  LossSums* const partial = static_cast<LossSums*>(scratch(queue, bytes, op, error));
-  if (!partial) return false;
+  char* const memory = static_cast<char*>(scratch(queue, shared + bytes, op, error));
+  if (!memory) return false;
+  LossSums* const partial = reinterpret_cast<LossSums*>(memory + shared);
   float* const kept_y = reinterpret_cast<float*>(partial + sums + 1);
-  *taken = {partial, loss_sums, sums - loss_sums, kept_y, args.entropy || !bonus ? args.entropy : kept_y + args.rows.N};
+  *taken = {memory, partial, loss_sums, sums - loss_sums, kept_y, args.entropy || !bonus ? args.entropy : kept_y + args.rows.N};
   return true;
 }
 
@@ -129,7 +190,7 @@ int32_t update_tokens(const PolicyUpdateArgs<Loss>& args, const TokenForm& form,
   const IgnoredTargets ignored = ignored_of(args.rows);
   enqueue_rows({args.rows, form, ignored, targets, args.entropy_weights, args.logprobs, args.lse, taken.entropy, taken.kept_y,
                 args.dlogits},
-               queue.stream);
+               queue, taken.shared);
   enqueue_token_loss(targets, form, ignored, taken.partial, queue.stream);
   enqueue_metrics(args, taken, queue.stream);
   return launched(&queue, op, error);
@@ -142,11 +203,11 @@ int32_t update_sequences(const PolicyUpdateArgs<Loss>& args, const char* op, ScS
   if (!take_scratch(args, args.loss.sequences.B, &queue, op, &taken, error)) return 1;
   Loss loss = args.loss;
   loss.targets.logprobs = args.logprobs;
-  enqueue_logprobs({args.rows, args.lse, args.logprobs, taken.entropy, nullptr}, queue.stream);
+  enqueue_logprobs({args.rows, args.lse, args.logprobs, taken.entropy, nullptr}, queue, taken.shared);
   enqueue_sequence_loss(loss, ignored_of(args.rows), taken.partial, queue.stream);
   enqueue_metrics(args, taken, queue.stream);
   enqueue_logprobs_backward({args.rows, args.lse, taken.entropy, loss.targets.dlogprobs, args.entropy_weights, args.dlogits},
-                            -1.0f, taken.kept_y, queue.stream);
+                            -1.0f, taken.kept_y, queue, taken.shared);
   return launched(&queue, op, error);
 }
 

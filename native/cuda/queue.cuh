@@ -15,6 +15,7 @@ struct Staging;  // staging.cu
 struct Queue {
   int device;
   int multiprocessors;
+  size_t shared_bytes;  // that a block may have, if its kernel has asked
   cudaStream_t stream;
   void* scratch;
   size_t scratch_bytes;

@@ -20,6 +20,10 @@ struct Threads {
   static constexpr int kCount = kOf;
 };
 
+// Threads with rows that a multiprocessor is to have room for at a time: as few as still ask for enough memory at once. The
+// registers and the shared memory of their blocks follow from it.
+constexpr int kResidentThreads = 512;
+
 // body(Threads<…>{}) with the threads of a block that has one row of V
 // elements: by V alone, since the bits of a row's sums depend on it.
 template <class Body>
@@ -31,6 +35,26 @@ inline void with_row_threads(int64_t V, const Body& body) {
   } else {
     body(Threads<512>{});
   }
+}
+
+// A row is summed in segments, whose sums are added in order: several blocks
+// may have one each. A segment gives every thread as many elements, so that
+// where segments end depends on V alone.
+constexpr int64_t kSegmentOfThread = 64;
+
+template <int kThreads>
+struct Segment {
+  static constexpr int64_t kElements = kSegmentOfThread * kThreads;
+  int64_t begin, end;
+
+  __device__ Segment(int64_t index, int64_t V) : begin(index * kElements), end(V - begin < kElements ? V : begin + kElements) {}
+
+  // Whether a segment begins at an element, where another one ends.
+  __device__ static bool begins_at(int64_t v) { return v % kElements == 0; }
+};
+
+__host__ __device__ inline int64_t segments_of(int64_t V, int threads) {
+  return (V + kSegmentOfThread * threads - 1) / (kSegmentOfThread * threads);
 }
 
 template <class Piece>
@@ -87,24 +111,50 @@ __device__ inline Wide<Element> load_vector(const Element* from, int64_t count, 
 // cache still.
 enum class Walk { kFromStart, kFromEnd };
 
-// body(v, vector) for the vectors of this thread, of which v is the first
-// element; what lies beyond the row is −∞. kInFlight vectors are asked for
-// before the first of them is used.
-template <int kThreads, int kInFlight, Walk walk, class Element, class Body>
-__device__ inline void each_vector(const Element* row, int64_t count, const Body& body) {
-  constexpr int kCount = Wide<Element>::kCount, kStep = kThreads * kCount, kRound = kInFlight * kStep;
-  const Pieces pieces = pieces_of(row);
-  const int64_t rounds = (count + kRound - 1) / kRound;
+// A row as it lies in memory.
+template <class Element>
+struct RowInMemory {
+  const Element* row;
+  int64_t count;
+  Pieces pieces;
+
+  // The vector that begins at element v.
+  __device__ Wide<Element> at(int64_t v) const { return load_vector(row + v, count - v, pieces); }
+};
+
+template <class Element>
+__device__ inline RowInMemory<Element> row_in_memory(const Element* row, int64_t count) {
+  return {row, count, pieces_of(row)};
+}
+
+// body(v, vector) for the vectors of this thread among the elements begin …
+// end − 1, of which v is the first of the vector; what lies beyond the row is
+// −∞. kInFlight vectors are asked for before the first of them is used, and
+// after(from, to) follows on those, which are among the elements from … to − 1.
+// `begin` is a multiple of a step of the block; a row has at(v).
+template <int kThreads, int kInFlight, Walk walk, class Row, class Body, class After>
+__device__ inline void each_vector(const Row& row, int64_t begin, int64_t end, const Body& body, const After& after) {
+  using Vector = decltype(row.at(0));
+  constexpr int kCount = Vector::kCount, kStep = kThreads * kCount, kRound = kInFlight * kStep;
+  static_assert(Segment<kThreads>::kElements % kRound == 0, "segments are of whole rounds");
+  const int64_t rounds = (end - begin + kRound - 1) / kRound;
   for (int64_t round = 0; round < rounds; ++round) {
-    const int64_t v = (walk == Walk::kFromEnd ? rounds - 1 - round : round) * kRound + threadIdx.x * kCount;
-    Wide<Element> loaded[kInFlight];
+    const int64_t from = begin + (walk == Walk::kFromEnd ? rounds - 1 - round : round) * kRound;
+    const int64_t v = from + threadIdx.x * kCount;
+    Vector loaded[kInFlight];
     SC_UNROLL
     for (int u = 0; u < kInFlight; ++u)
-      if (v + u * kStep < count) loaded[u] = load_vector(row + v + u * kStep, count - v - u * kStep, pieces);
+      if (v + u * kStep < end) loaded[u] = row.at(v + u * kStep);
     SC_UNROLL
     for (int u = 0; u < kInFlight; ++u)
-      if (v + u * kStep < count) body(v + u * kStep, loaded[u]);
+      if (v + u * kStep < end) body(v + u * kStep, loaded[u]);
+    after(from, end - from < kRound ? end : from + kRound);
   }
+}
+
+template <int kThreads, int kInFlight, Walk walk, class Row, class Body>
+__device__ inline void each_vector(const Row& row, int64_t begin, int64_t end, const Body& body) {
+  each_vector<kThreads, kInFlight, walk>(row, begin, end, body, [](int64_t, int64_t) {});
 }
 
 // Written to leave the cache first: nobody reads a row of results from there.
@@ -166,14 +216,20 @@ __device__ inline Wide<Bf16> narrowed(const float (&x)[kCount], const Bf16*) {
   return wide;
 }
 
-// Zeros in all of a row.
+// Zeros in the elements begin … end − 1 of a row of `count`.
 template <int kThreads, class Element>
-__device__ inline void clear_row(Element* row, int64_t count) {
+__device__ inline void clear_part(Element* row, int64_t count, int64_t begin, int64_t end) {
   constexpr int kCount = Wide<Element>::kCount;
   const float zeros[kCount] = {};
   const Pieces pieces = pieces_of(row);
-  for (int64_t v = static_cast<int64_t>(threadIdx.x) * kCount; v < count; v += kThreads * kCount)
+  for (int64_t v = begin + static_cast<int64_t>(threadIdx.x) * kCount; v < end; v += kThreads * kCount)
     store_vector(row + v, count - v, pieces, narrowed(zeros, row));
+}
+
+// Zeros in all of a row.
+template <int kThreads, class Element>
+__device__ inline void clear_row(Element* row, int64_t count) {
+  clear_part<kThreads>(row, count, 0, count);
 }
 
 }  // namespace gpu

@@ -39,6 +39,11 @@ __device__ inline float exp_of(float z) {
   return fmaf(e, rounded_by, e);
 }
 
+// Products that no compiler fuses with a sum, and a sum that none fuses with a product.
+__device__ inline float times(float a, float b) { return __fmul_rn(a, b); }
+__device__ inline double times(double a, double b) { return __dmul_rn(a, b); }
+__device__ inline float plus(float a, float b) { return __fadd_rn(a, b); }
+
 // Σ over elements of e = exp((x − top) · scale), with the `tops` elements that equal the maximum (e = 1) kept apart, so that
 // log(Σ) = log1p(rest) keeps its relative accuracy where one logit towers over the others. A thread sums in f32, a row in f64.
 template <class Sum>
@@ -60,9 +65,9 @@ struct RowSums {
     if (tops > 0 || rest != static_cast<Sum>(0)) {
       const float shift = (top - higher) * scale;
       const Sum factor = static_cast<Sum>(expf(shift));
-      weighted = factor == static_cast<Sum>(0) ? factor : factor * (weighted + static_cast<Sum>(shift) * total());
-      squares *= factor * factor;
-      rest = factor * total();
+      weighted = factor == static_cast<Sum>(0) ? factor : times(factor, fma(static_cast<Sum>(shift), total(), weighted));
+      squares = times(squares, times(factor, factor));
+      rest = times(factor, total());
       tops = 0;
     }
     top = higher;
@@ -72,6 +77,13 @@ struct RowSums {
 template <class Sum>
 __device__ inline RowSums<Sum> no_sums() {
   return {-INFINITY, 0, 0, 0, 0};
+}
+
+// The sums of two parts of what a thread has of a row.
+__device__ inline RowSums<float> joined(RowSums<float> a, RowSums<float> b, float scale) {
+  a.rebase(b.top, scale);
+  b.rebase(a.top, scale);
+  return {a.top, a.tops + b.tops, plus(a.rest, b.rest), plus(a.weighted, b.weighted), plus(a.squares, b.squares)};
 }
 
 // Adds kCount elements, all against one base. Only where one reaches the maximum so far are they compared with it.

@@ -63,6 +63,7 @@ export const environmentVariables: Readonly<Record<string, string>> = {
   STEPCREDIT_BLAS: "off: portable matrix products; when building: leave BLAS out",
   STEPCREDIT_CUDA: "off: no CUDA; when building: auto, on or off",
   STEPCREDIT_CUDA_ARCHS: "when building: what the CUDA plug-in is compiled for, such as 80;90a",
+  STEPCREDIT_CUDA_HEAD: "products or tiles: how linearLogprobs of half types is made on CUDA",
   STEPCREDIT_CUDA_PLUGIN: "the CUDA plug-in, instead of the one that was built",
   STEPCREDIT_DEBUG: "1: errors with their stack",
   STEPCREDIT_BUILD: "when installing: source ignores a prebuilt addon",

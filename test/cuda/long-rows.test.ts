@@ -7,7 +7,8 @@ import { reference } from "../../src/ops/reference.ts";
 import { expectAgreement } from "../support/agreement.ts";
 import { randomArrays } from "../support/arrays.ts";
 import type { OpCase } from "../support/cases.ts";
-import { offsetsOf } from "../support/cases/op-case.ts";
+import { metricOutcome, offsetsOf } from "../support/cases/op-case.ts";
+import { updateArguments, updateScale } from "../support/cases/update.ts";
 import { hostPlugin } from "../support/cuda.ts";
 
 /** More than a block of few threads is given; odd, so that rows begin at every residue of 16 bytes. */
@@ -49,6 +50,7 @@ function longRows(dtype: keyof typeof wide): OpCase[] {
   };
   const { dentropy: _dentropy, entropy: _entropy, ...quiet } = upstream;
   const size = upstream.dlogprobs.reduce((sum, g) => sum + Math.abs(g), 0);
+  const update = updateArguments({ ...rows, logits: floats, name: "long rows", V, temperature: 1, several: false });
   const gradient = (name: string, given: object): OpCase => ({
     op: "logprobsBackward",
     name: `${dtype}, ${name}, in place`,
@@ -73,6 +75,18 @@ function longRows(dtype: keyof typeof wide): OpCase[] {
           sumSquares: make.filled(T),
         };
         return { ...ops.logprobs({ ...rows, ...out }) };
+      },
+    },
+    {
+      op: "policyUpdate.clip",
+      name: `${dtype}, in place`,
+      scale: updateScale(update),
+      ulps: wide[dtype],
+      run: (ops) => {
+        const logits = typed();
+        const { metrics, dlogits, logprobs, lse } = ops.policyUpdate.clip({ ...update, logits, dlogits: logits });
+        const written = dlogits instanceof Float32Array ? dlogits : floatsOf(dlogits);
+        return { dlogits: written, logprobs, lse, ...metricOutcome(metrics) };
       },
     },
     gradient("log-probs", quiet),

@@ -45,6 +45,13 @@ size_t device_bytes() {
 }
 size_t used = 0;
 
+size_t most_shared_bytes() {
+  const char* const given = getenv("STEPCREDIT_SIMT_SHARED");
+  return given ? strtoull(given, nullptr, 10) : size_t{227} << 10;
+}
+constexpr size_t kUnaskedSharedBytes = 48 << 10;
+std::map<const void*, size_t> asked_shared_bytes;  // by kernel
+
 constexpr size_t kAlignment = 256;
 
 // CUDA's default stream by its three names, or one that was created.
@@ -134,7 +141,7 @@ cudaError_t cudaSetDevice(int device) {
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (device < 0 || device >= devices()) return kept(cudaErrorInvalidDevice);
-  *properties = {"device code on the host", 0, 0, 4, device_bytes(), 227 << 10, 1 << 20};
+  *properties = {"device code on the host", 0, 0, 4, device_bytes(), most_shared_bytes(), 1 << 20};
   return cudaSuccess;
 }
 
@@ -308,4 +315,20 @@ cudaError_t cudaIpcCloseMemHandle(void* memory) {
   munmap(found->second.start, found->second.mapped);
   mappings.erase(found);
   return cudaSuccess;
+}
+
+cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int value) {
+  if (value < 0 || static_cast<size_t>(value) > most_shared_bytes()) return kept(cudaErrorInvalidValue);
+  const std::lock_guard<std::mutex> lock(mutex);
+  asked_shared_bytes[kernel] = static_cast<size_t>(value);
+  return cudaSuccess;
+}
+
+bool host_grants_shared(const void* kernel, size_t bytes) {
+  if (bytes <= kUnaskedSharedBytes) return true;
+  const std::lock_guard<std::mutex> lock(mutex);
+  const auto found = asked_shared_bytes.find(kernel);
+  const bool enough = found != asked_shared_bytes.end() && bytes <= found->second;
+  if (!enough) kept(cudaErrorInvalidValue);
+  return enough;
 }

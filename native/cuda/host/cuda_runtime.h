@@ -2,6 +2,7 @@
 // Memory starts as NaNs, and ends at a page that may not be touched. For tests, read whenever they are needed:
 //   STEPCREDIT_SIMT_DEVICES   how many devices there are; default 1
 //   STEPCREDIT_SIMT_MEMORY    bytes that they have together; default 8 GiB
+//   STEPCREDIT_SIMT_SHARED    bytes of shared memory that a block may ask for; default 227 KiB
 //   STEPCREDIT_SIMT_FAILURE   if set, whoever waits for a stream hears of an illegal address
 //   STEPCREDIT_SIMT_PINNED    0: no memory can be page-locked
 // Events are complete when they are recorded. Memory that is shared with other processes moves into a file without a name,
@@ -80,5 +81,10 @@ cudaError_t cudaIpcGetMemHandle(cudaIpcMemHandle_t* handle, void* memory);
 cudaError_t cudaIpcOpenMemHandle(void** memory, cudaIpcMemHandle_t handle, unsigned flags);
 cudaError_t cudaIpcCloseMemHandle(void* memory);
 cudaError_t cudaDeviceSynchronize();
+
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
+cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value);
+// Whether a kernel may be launched with so much of it; where not, an error for cudaGetLastError. No function of CUDA's.
+bool host_grants_shared(const void* kernel, size_t bytes);
 
 #endif

@@ -116,6 +116,7 @@ inline float __uint_as_float(unsigned bits) { return __int_as_float(static_cast<
 
 // Products and sums that are not fused with what comes before or after.
 inline float __fmul_rn(float a, float b) { return a * b; }
+inline double __dmul_rn(double a, double b) { return a * b; }
 inline float __fadd_rn(float a, float b) { return a + b; }
 
 struct alignas(8) float2 {

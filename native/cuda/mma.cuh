@@ -1,0 +1,130 @@
+// Tensor cores of sm_80 and later, as a warp has them: copies of half types into shared memory that go on while it computes,
+// fragments of what lies there, and products of fragments with sums in f32. On the host every lane does its part in plain C++,
+// with the same registers of the same lanes as on a device, so that indices are tested there; copies end at once.
+//
+// Fragments  g = lane / 4, q = lane % 4; of a pair the first element has the low bits.
+//            A [16, 16]: (g, 2q), (g + 8, 2q), (g, 2q + 8), (g + 8, 2q + 8), each with its right neighbour
+//            B [8, 16], a row for each column of the product: (g, 2q), (g, 2q + 8), each with its right neighbour
+//            C [16, 8]: (g, 2q), (g, 2q + 1), (g + 8, 2q), (g + 8, 2q + 1)
+// Source     PTX ISA, mma.m16n8k16 and ldmatrix.
+
+#ifndef STEPCREDIT_CUDA_MMA_CUH
+#define STEPCREDIT_CUDA_MMA_CUH
+
+#include <type_traits>
+
+#include "block.cuh"
+#include "elements.cuh"
+
+namespace gpu {
+
+struct FragmentA {
+  unsigned pairs[4];
+};
+struct FragmentB {
+  unsigned pairs[2];
+};
+
+// Copies 16 bytes from global to shared memory, both at multiples of 16, or puts zeros there; to be waited for.
+__device__ inline void begin_copy(void* to, const void* from, bool exists) {
+#if defined(__CUDACC__)
+  const unsigned at = static_cast<unsigned>(__cvta_generic_to_shared(to));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(at), "l"(from), "r"(exists ? 16 : 0) : "memory");
+#else
+  if (exists) {
+    memcpy(to, from, 16);
+  } else {
+    memset(to, 0, 16);
+  }
+#endif
+}
+
+// Ends a group of copies of this thread.
+__device__ inline void end_copies() {
+#if defined(__CUDACC__)
+  asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+
+// Waits for this thread's groups of copies but the last kPending.
+template <int kPending>
+__device__ inline void wait_for_copies() {
+#if defined(__CUDACC__)
+  asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
+#endif
+}
+
+// Four matrices of 8 × 8 elements in shared memory: lane 8 m + i says where row i of matrix m begins, at a multiple of 16
+// bytes. pairs[m]: elements (g, 2q) and (g, 2q + 1) of matrix m.
+template <class Half>
+__device__ inline void load_matrices(const Half* row, unsigned (&pairs)[4]) {
+#if defined(__CUDACC__)
+  const unsigned at = static_cast<unsigned>(__cvta_generic_to_shared(row));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(pairs[0]), "=r"(pairs[1]), "=r"(pairs[2]), "=r"(pairs[3])
+               : "r"(at)
+               : "memory");
+#else
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  for (int m = 0; m < 4; ++m) {
+    const Half* const from = __shfl_sync(kAllLanes, row, 8 * m + lane / 4);
+    memcpy(&pairs[m], from + 2 * (lane % 4), sizeof pairs[m]);
+  }
+#endif
+}
+
+#if !defined(__CUDACC__)
+
+template <class Half>
+inline double element_of(unsigned pair, int index) {
+  return static_cast<double>(to_float(Half{static_cast<uint16_t>(pair >> 16 * index)}));
+}
+
+// Of a fragment of zeros nothing is added: tiles are larger than what tests put into them.
+template <class Fragment>
+inline bool any_bits(const Fragment& fragment) {
+  unsigned bits = 0;
+  for (const unsigned pair : fragment.pairs) bits |= pair;
+  return __any_sync(kAllLanes, bits != 0) != 0;
+}
+
+#endif
+
+// sums += A · Bᵀ. Which of the 16 products of an element are added first is the device's affair.
+template <class Half>
+__device__ inline void mma_16x8x16(float (&sums)[4], const FragmentA& a, const FragmentB& b) {
+#if defined(__CUDACC__)
+#define SC_MMA(type)                                                    \
+  asm("mma.sync.aligned.m16n8k16.row.col.f32." type "." type            \
+      ".f32 "                                                           \
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};" \
+      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])      \
+      : "r"(a.pairs[0]), "r"(a.pairs[1]), "r"(a.pairs[2]), "r"(a.pairs[3]), "r"(b.pairs[0]), "r"(b.pairs[1]))
+  if constexpr (std::is_same_v<Half, Bf16>) {
+    SC_MMA("bf16");
+  } else {
+    SC_MMA("f16");
+  }
+#undef SC_MMA
+#else
+  if (!any_bits(a) || !any_bits(b)) return;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp, g = lane / 4, q = lane % 4;
+  double added[4] = {};
+  for (int from = 0; from < 4; ++from) {  // the lanes that have terms 2 from, 2 from + 1, 2 from + 8 and 2 from + 9
+    const FragmentA rows = __shfl_sync(kAllLanes, a, 4 * g + from);
+    for (int column = 0; column < 2; ++column) {
+      const FragmentB terms = __shfl_sync(kAllLanes, b, 4 * (2 * q + column) + from);
+      for (int half = 0; half < 2; ++half)
+        for (int i = 0; i < 2; ++i)
+          for (int high = 0; high < 2; ++high)
+            added[2 * half + column] +=
+                element_of<Half>(rows.pairs[half + 2 * high], i) * element_of<Half>(terms.pairs[high], i);
+    }
+  }
+  for (int i = 0; i < 4; ++i) sums[i] = static_cast<float>(static_cast<double>(sums[i]) + added[i]);
+#endif
+}
+
+}  // namespace gpu
+
+#endif
