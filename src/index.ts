@@ -44,6 +44,23 @@ export { evaluate } from "./evaluate.ts";
 export type { Evaluation } from "./evaluate.ts";
 export { identification, train } from "./trainer.ts";
 export type { IdentifyMetrics, Iteration, IterationMetrics, TrainConfig, TrainState } from "./trainer.ts";
+export { creditRecorded } from "./credit.ts";
+export type {
+  AdvantageName,
+  AdvantageRange,
+  CorrectionSource,
+  CreditConfig,
+  CreditedCorrection,
+  CreditedProblem,
+  CreditedRollout,
+  Credits,
+  Spent,
+  StepRule,
+} from "./credit.ts";
+export { creditEngineDefaults, prepareCredit } from "./credit-engine.ts";
+export type { CreditEngine, CreditMeans } from "./credit-engine.ts";
+export { parseRecordedProblem } from "./recorded.ts";
+export type { RecordedProblem, RecordedRollout } from "./recorded.ts";
 export { curriculumWeight } from "./curriculum.ts";
 export type { CurriculumConfig, CurriculumState } from "./curriculum.ts";
 export { chainArithmetic } from "./tasks/chain-arithmetic.ts";

@@ -8,7 +8,7 @@ import { advantageNames } from "../crediting.ts";
 import type { KlEstimator } from "../ops/ops.ts";
 import { chainRepairFormats } from "../tasks/chain-arithmetic.ts";
 import { proceduralTaskNames, proceduralTasks } from "../tasks/procedural/index.ts";
-import { needs } from "../tasks/template.ts";
+import { hintIn, needs } from "../tasks/template.ts";
 import type { ProceduralTask } from "../tasks/procedural/procedural-task.ts";
 import { parseEntropySteps } from "../trajectory/entropy-steps.ts";
 import { pythonContainments } from "../verifiers/code/python.ts";
@@ -387,13 +387,9 @@ function checkTogether(config: RunConfig, where: string): void {
   require(config.critiqueTemplate === "" ||
     config.critiqueTemplate.includes("{steps}"), "critiqueTemplate", "{steps} in it");
   require(!needs(repairTemplate, "sibling"), "repairTemplate", "{sibling} between {#sibling} and {/sibling}");
-  for (const [hint, shown] of [
-    ["answer", "the answer"],
-    ["sibling", "a success"],
-  ] as const) {
-    require(!repairTemplate.includes(`{${hint}}`) ||
-      config.repairPlausibility > 0, "repairPlausibility", `more than 0, as repairTemplate shows ${shown}`);
-  }
+  const hint = hintIn(repairTemplate);
+  require(hint === undefined ||
+    config.repairPlausibility > 0, "repairPlausibility", `more than 0, as repairTemplate shows ${hint}`);
   require(policy !== "fresh" ||
     task !== "problems" ||
     config.tokenizer !== "auto", "tokenizer", "characters, words or a directory, as policy is fresh");
