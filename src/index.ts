@@ -42,8 +42,10 @@ export type { HeadLoss, LinearPolicyUpdateArguments, LinearPolicyUpdateResult } 
 export { supervisedStep } from "./supervised.ts";
 export { evaluate } from "./evaluate.ts";
 export type { Evaluation } from "./evaluate.ts";
-export { identification, train } from "./trainer.ts";
-export type { IdentifyMetrics, Iteration, IterationMetrics, TrainConfig, TrainState } from "./trainer.ts";
+export { train } from "./trainer.ts";
+export type { Iteration, TrainConfig, TrainState } from "./trainer.ts";
+export { identification } from "./iteration-metrics.ts";
+export type { IdentifyMetrics, IterationMetrics } from "./iteration-metrics.ts";
 export { creditRecorded } from "./credit.ts";
 export type {
   AdvantageName,

@@ -1,10 +1,11 @@
 import { describe, expect, it } from "vitest";
+import { identification, type IterationMetrics } from "../src/iteration-metrics.ts";
 import { openOps } from "../src/ops/native.ts";
 import type { Floats } from "../src/ops/ops.ts";
 import type { Policy } from "../src/policy.ts";
 import { TablePolicy } from "../src/policies/table.ts";
 import type { Task } from "../src/tasks/task.ts";
-import { identification, train, type IterationMetrics, type TrainConfig, type TrainState } from "../src/trainer.ts";
+import { train, type TrainConfig, type TrainState } from "../src/trainer.ts";
 import { fixedTokens, replayEntries, type Problem, type ReplayEntry } from "../src/trajectory/index.ts";
 import { draw } from "./support/draw.ts";
 import { valuesOf } from "./support/policies.ts";
