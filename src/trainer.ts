@@ -135,7 +135,7 @@ export async function* train(
   const repair = config.repair ? asks : undefined;
   const gate = config.repairGate === undefined ? openGate(from?.gate) : measuredGate(config.repairGate, from?.gate);
   const replay =
-    config.replay && new Replay({ ...config, ...config.replay }, asks, deriveSeed(config.seed, "replay"), from?.replay);
+    config.replay && new Replay({ ...config, ...config.replay }, task, deriveSeed(config.seed, "replay"), from?.replay);
   const reference = config.kl && referenceOfRun(policy, config, from);
   const filter = repairFilter(policy, config);
   const correction = (): CorrectConfig => ({

@@ -183,6 +183,13 @@ const optimizationFields = {
       "what teaches repairs in that of chain-arithmetic: verified, pairs of a failure and a success, which takes the " +
         "answers; hindsight, any two attempts, the end of one as its hint; none",
     ),
+  warmStartCritiques: z
+    .boolean()
+    .default(false)
+    .describe(
+      "teach that of a procedural task in text critiques too, by critiqueTemplate: failed demonstrations and the number of the " +
+        "first step that differs from one that passed, which takes the answers",
+    ),
   warmStartSeed: seed()
     .default(7)
     .describe("of that start, its demonstrations, and the held-out problems that a program makes"),

@@ -72,6 +72,11 @@ function checkTogether(config: RunConfig, where: string): void {
   require(repairTemplate === "" || repairTemplate.includes("{attempt}"), "repairTemplate", "{attempt} in it");
   require(config.critiqueTemplate === "" ||
     config.critiqueTemplate.includes("{steps}"), "critiqueTemplate", "{steps} in it");
+  require(!config.warmStartCritiques ||
+    (procedural !== undefined &&
+      config.critiqueTemplate !== "" &&
+      config.tokenizer !== "words" &&
+      !config.steps.startsWith(entropyRule)), "warmStartCritiques", "a procedural task in text, a critiqueTemplate, and neither words nor steps by entropy");
   require(!needs(repairTemplate, "sibling"), "repairTemplate", "{sibling} between {#sibling} and {/sibling}");
   const hint = hintIn(repairTemplate);
   require(hint === undefined ||

@@ -85,9 +85,12 @@ export const methodFields = {
     .default("open")
     .describe("open: always ask; measured: only while repairs give more successes per token than rollouts would"),
   replay: z
-    .enum(["none", "solutions", "repairs", "both"])
+    .enum(["none", "solutions", "repairs", "both", "critiques", "all"])
     .default("none")
-    .describe("supervised steps on verified solutions after every iteration: as solutions, as repairs, or both"),
+    .describe(
+      "supervised steps on verified solutions after every iteration: as solutions, as repairs, or both; as critiques, which " +
+        "name the first step of a failure that differs from one; or all three",
+    ),
   replaySteps: count().default(2).describe("of each kind, after every iteration"),
   replayBatch: count().default(64).describe("sequences per supervised step"),
   replayLr: positive().default(3e-4).describe("learning rate of the supervised steps"),

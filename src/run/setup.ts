@@ -13,7 +13,9 @@ import { openVerifier, type OpenedVerifier } from "../verifiers/index.ts";
 import { ConfigError, proceduralOf, type RunConfig } from "./config.ts";
 import { drawLists, readLists } from "./problem-lists.ts";
 import { isSymbolic, openTokenizer, promptEncoder, segmenterOf, stopTokens, writtenFor } from "./text-setup.ts";
+import { critiqueExamples, demonstration, type Demonstrator } from "./text-demonstrations.ts";
 import {
+  critiqueDefaults,
   demonstrationDefaults,
   freshPolicy,
   warmStart,
@@ -130,25 +132,34 @@ async function setUpText(
     seed: deriveSeed(config.seed, "problems"),
   });
 
-  const demonstrate = (random: () => number) => {
-    const problem =
-      typeof training === "function" ? training(random) : training[Math.floor(random() * training.length)];
-    const [tokens, solution] = [prompt(problem), made?.demonstrate(problem, random, config.warmStartNoise) ?? ""];
-    const from = tokens.length;
-    tokens.push(...tokenizer.encode(written(solution)), ...stop.slice(0, 1));
-    return { tokens: tokens.slice(0, policy.config.maxPositions), from };
-  };
-  const settings = { ...demonstrationDefaults, steps: config.warmStartSteps, seed: config.warmStartSeed };
+  const draw = (random: () => number): TextProblem =>
+    typeof training === "function" ? training(random) : training[Math.floor(random() * training.length)];
+  const demonstrator = { task, tokenizer, written, noise: config.warmStartNoise, positions: policy.config.maxPositions };
   return {
     policy,
     task,
     heldOut: heldOut.map((problem) => task.encode(problem)),
     warmStart:
       made !== undefined && loaded === undefined
-        ? (onStep) => warmStartOn(policy, demonstrate, settings, onStep)
+        ? (onStep) => startOn(policy, { ...demonstrator, made, draw }, config, onStep)
         : undefined,
     told,
   };
+}
+
+/** Teaches a policy a procedural task by demonstrations and, where the configuration says so, critiques of them. */
+function startOn(
+  policy: TransformerPolicy,
+  by: Demonstrator,
+  { warmStartSteps: steps, warmStartSeed: seed, warmStartCritiques: critiques }: RunConfig,
+  onStep: StepListener,
+): Promise<void> {
+  const settings = { ...demonstrationDefaults, ...(critiques && critiqueDefaults), steps, seed };
+  const lessons = {
+    demonstrate: (random: () => number) => demonstration(by, random),
+    critiques: (random: () => number) => (critiques ? critiqueExamples(by, critiqueDefaults.critiques, random) : []),
+  };
+  return warmStartOn(policy, lessons, settings, onStep);
 }
 
 async function verifierOf(config: RunConfig): Promise<OpenedVerifier> {

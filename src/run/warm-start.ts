@@ -29,7 +29,7 @@ export interface WarmStartConfig {
   readonly steps: number;
   /** demonstrations per step */
   readonly batch: number;
-  /** repair pairs per step that has some */
+  /** repair pairs, or critiques, per step that has some */
   readonly repairBatch: number;
   /** steps from one that has repair pairs to the next */
   readonly repairEvery: number;
@@ -125,16 +125,23 @@ export const demonstrationDefaults: Omit<LearningConfig, "seed"> & { readonly de
   warmUp: 30,
 };
 
-/** Trains in place on so many demonstrations that are made at its beginning, drawn again and again. */
+/** What is different where critiques are taught too: so many examples, and how many of them a step has. */
+export const critiqueDefaults = { critiques: 4000, repairBatch: 32 } as const;
+
+/** Trains in place on so many demonstrations, and on critiques, that are made at its beginning, drawn again and again. */
 export async function warmStartOn(
   policy: TransformerPolicy,
-  demonstrate: (random: () => number) => Example,
+  lessons: {
+    readonly demonstrate: (random: () => number) => Example;
+    readonly critiques: (random: () => number) => readonly Example[];
+  },
   config: LearningConfig & { readonly demonstrations: number },
   onStep: StepListener,
 ): Promise<void> {
   const random = new Random(deriveSeed(config.seed, "warm start"));
-  const demonstrations = Array.from({ length: config.demonstrations }, () => demonstrate(random.next));
-  await learn(policy, demonstrations, [], random, config, onStep);
+  const demonstrations = Array.from({ length: config.demonstrations }, () => lessons.demonstrate(random.next));
+  const critiques = lessons.critiques(random.next);
+  await learn(policy, demonstrations, critiques, random, config, onStep);
 }
 
 async function learn(
