@@ -244,8 +244,10 @@ describe("repairs that see a hint", () => {
 
   it("are refused where nothing says whether they are believed", () => {
     const { measure: _, ...blind } = hinted({}, {}).by;
-    const prepared = (by: CreditEngine, settings = config) => () =>
-      prepareCredit(problem(failure), settings, { verifier, engine: by });
+    const prepared =
+      (by: CreditEngine, settings = config) =>
+      () =>
+        prepareCredit(problem(failure), settings, { verifier, engine: by });
     expect(prepared(hinted({}, { repairPlausibility: 0 }).by)).toThrow(
       "expected repairPlausibility above 0, as repairTemplate shows the answer, received 0",
     );

@@ -76,7 +76,9 @@ function checkTogether(config: RunConfig, where: string): void {
     (procedural !== undefined &&
       config.critiqueTemplate !== "" &&
       config.tokenizer !== "words" &&
-      !config.steps.startsWith(entropyRule)), "warmStartCritiques", "a procedural task in text, a critiqueTemplate, and neither words nor steps by entropy");
+      !config.steps.startsWith(
+        entropyRule,
+      )), "warmStartCritiques", "a procedural task in text, a critiqueTemplate, and neither words nor steps by entropy");
   require(!needs(repairTemplate, "sibling"), "repairTemplate", "{sibling} between {#sibling} and {/sibling}");
   const hint = hintIn(repairTemplate);
   require(hint === undefined ||

@@ -134,7 +134,13 @@ async function setUpText(
 
   const draw = (random: () => number): TextProblem =>
     typeof training === "function" ? training(random) : training[Math.floor(random() * training.length)];
-  const demonstrator = { task, tokenizer, written, noise: config.warmStartNoise, positions: policy.config.maxPositions };
+  const demonstrator = {
+    task,
+    tokenizer,
+    written,
+    noise: config.warmStartNoise,
+    positions: policy.config.maxPositions,
+  };
   return {
     policy,
     task,

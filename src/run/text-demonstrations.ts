@@ -59,7 +59,9 @@ function critiqueExample(by: Demonstrator, random: () => number): Example | null
   const attempts = [attempt(by, problem, random), attempt(by, problem, random)];
   const [one, other] = attempts.map((tokens) => made.verifier.verify(tokenizer.decode(tokens), problem.answer));
   if (task.critique === undefined || one === other) return null;
-  const [failed, passed] = (one === 1 ? attempts.toReversed() : attempts).map((tokens) => splitSteps(tokens, task.segment));
+  const [failed, passed] = (one === 1 ? attempts.toReversed() : attempts).map((tokens) =>
+    splitSteps(tokens, task.segment),
+  );
   return critiqueSequence(task.critique, task.encode(problem), failed, passed);
 }
 

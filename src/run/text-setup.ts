@@ -57,7 +57,8 @@ async function tokenizerOf(config: RunConfig, policy: TransformerPolicy | undefi
   const task = proceduralOf(config);
   switch (config.tokenizer) {
     case "auto":
-      if (task !== undefined && config.policy === "fresh") return characterTokenizer(symbolsOf(config, task), [endSymbol]);
+      if (task !== undefined && config.policy === "fresh")
+        return characterTokenizer(symbolsOf(config, task), [endSymbol]);
       if (policy?.tokenizer === undefined) {
         throw new ConfigError(
           `tokenizer: expected tokenizer.json in ${config.policy}, as tokenizer is auto, found none`,

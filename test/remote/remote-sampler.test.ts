@@ -117,7 +117,9 @@ describe("RemoteSampler", () => {
 
   it("measures the tokens of sequences by their echo, from where it is told to", async () => {
     const { url, asked } = await serving(({ prompt }) => ({
-      body: { choices: [{ text: "x", logprobs: { token_logprobs: [null, ...prompt.slice(1).map((id) => -id), -99] } }] },
+      body: {
+        choices: [{ text: "x", logprobs: { token_logprobs: [null, ...prompt.slice(1).map((id) => -id), -99] } }],
+      },
     }));
     const sequences = [
       { tokens: [1, 2, 3, 4], from: 2 },

@@ -81,7 +81,9 @@ describe("the problems that a program makes", () => {
     const first = async (settings: RunSettings) => {
       const { task, policy, warmStart } = await made({ ...asked, ...settings });
       const problem = task.problem(random(1), 0);
-      expect(task.write(task.critique?.prompt(problem, [problem.prompt, problem.prompt]) ?? [])).toMatch(/1\. .*\n2\. .*\? $/s);
+      expect(task.write(task.critique?.prompt(problem, [problem.prompt, problem.prompt]) ?? [])).toMatch(
+        /1\. .*\n2\. .*\? $/s,
+      );
       expect(task.critique?.parse(task.critique.express?.(11) ?? [], [])).toBe(11);
       expect(policy.vocabulary).toBe(task.vocabulary);
       const losses: number[] = [];

@@ -42,7 +42,10 @@ interface Answer {
       readonly token_ids?: readonly number[];
       readonly prompt_token_ids?: readonly number[];
       readonly message?: { readonly content: string };
-      readonly logprobs: { readonly tokens: readonly string[]; readonly token_logprobs: readonly (number | null)[] } | null;
+      readonly logprobs: {
+        readonly tokens: readonly string[];
+        readonly token_logprobs: readonly (number | null)[];
+      } | null;
     }[];
     readonly usage: Readonly<Record<string, number>>;
     readonly error: { readonly message: string; readonly param: string | null; readonly type: string };

@@ -263,7 +263,10 @@ describe("correct by critique", () => {
     const problem = { id: "p", prompt: [1] };
     const format = { ...asking, express: (step: number) => [step + 1] };
     const failed = [[3], [4], [5]];
-    expect(critiqueSequence(format, problem, failed, [[3], [6]])).toEqual({ tokens: [1, failure, 3, 4, 5, 2], from: 5 });
+    expect(critiqueSequence(format, problem, failed, [[3], [6]])).toEqual({
+      tokens: [1, failure, 3, 4, 5, 2],
+      from: 5,
+    });
     expect(critiqueSequence(format, problem, failed, [[3]])).toMatchObject({ tokens: [1, failure, 3, 4, 5, 2] });
     // It only stopped too early; nothing says how a step is named; none is asked for.
     expect(critiqueSequence(format, problem, [[3]], [[3], [6]])).toBeNull();
