@@ -13,13 +13,14 @@ import {
 import { deriveSeed } from "./random.ts";
 import type { RecordedProblem, RecordedRollout } from "./recorded.ts";
 import { RemoteError } from "./remote/remote-sampler.ts";
-import { fill, numbered } from "./tasks/template.ts";
+import { fill, hintIn, numbered, shownAnswer } from "./tasks/template.ts";
 import { textTask, type TextProblem, type TextTask } from "./tasks/text.ts";
 import { HuggingFaceTokenizer, type ChatMessage } from "./tokenizers/hugging-face.ts";
 import { checkIds, type Tokenizer } from "./tokenizers/tokenizer.ts";
 import type { CorrectionConfig } from "./trajectory/corrections.ts";
 import { critique } from "./trajectory/critique.ts";
 import type { Problem, Sampler, Verifier } from "./trajectory/problem.ts";
+import { plausibleRepairs, type MeasureTokens, type RepairFilter } from "./trajectory/repair-filter.ts";
 import { repair } from "./trajectory/repair.ts";
 import { search, type SearchConfig } from "./trajectory/search.ts";
 import type { Tree } from "./trajectory/tree.ts";
@@ -37,8 +38,15 @@ export interface CreditEngine {
   readonly template: string;
   /** puts that text into the tokenizer's chat template as the user's message */
   readonly chat: boolean;
-  /** with {prompt} and {attempt} in it */
+  /** with {prompt} and {attempt} in it; {answer} is the known one, {#sibling}…{sibling}…{/sibling} a success of the group */
   readonly repairTemplate: string;
+  /**
+   * A repair is believed where each token that it changed has this probability without the repair's prompt; 0: all are. Above
+   * 0 where the template shows the answer or a success.
+   */
+  readonly repairPlausibility: number;
+  /** what these probabilities are read from, where positions count tokens; only with `repairPlausibility` */
+  readonly measure?: MeasureTokens;
   /** with {prompt} and {steps} in it */
   readonly critiqueTemplate: string;
   /** repairs of one failed rollout, and continuations from before the step that a critique names */
@@ -51,6 +59,21 @@ export interface CreditEngine {
   /** token ids that end a solution, where positions count tokens */
   readonly stop?: readonly number[];
 }
+
+/** What asks for the least: the texts, and how much is asked for. */
+export const creditEngineDefaults = {
+  seed: 0,
+  sources: ["search"],
+  template: "{prompt}",
+  chat: false,
+  repairTemplate: "{prompt}\n\nThis solution is wrong:\n{attempt}\n\nA correct solution:\n",
+  repairPlausibility: 0,
+  critiqueTemplate: "{prompt}\n\nThis solution is wrong:\n{steps}\n\nThe number of the first step that is wrong:",
+  critiqueTokens: 64,
+  samples: 1,
+  search: { mode: "gallop", maxProbes: 2, samples: 1 },
+  maxTokens: 1024,
+} as const satisfies Omit<CreditEngine, "sampler">;
 
 export interface CreditMeans {
   /** judges rollouts that have no reward, and whatever an engine writes */
@@ -78,11 +101,12 @@ export function prepareCredit(
     sequences.forEach(({ ids }, g) => checkIds(`rollouts[${g}].tokens`, ids, vocabulary));
   }
   const task = engine && verifier && taskOf(problem, reading, engine, verifier);
+  const filter = engine?.sources.includes("repair") === true ? repairFilterOf(engine, reading) : undefined;
   return async () => {
     const verdicts = verifier && (await missingVerdicts(problem, sequences, reading, verifier));
     const group = groupOf(problem, reading, sequences, task?.asked, verdicts);
     if (engine === undefined || task === undefined) return creditGroup(group, config);
-    const { spent, error } = await correctGroup(group, task.task, engine, config);
+    const { spent, error } = await correctGroup(group, task.task, { ...engine, ...(filter && { filter }) }, config);
     return { ...creditGroup(group, config), spent, ...(error !== undefined && { error }) };
   };
 }
@@ -102,6 +126,25 @@ async function missingVerdicts(
     return judge(({ answer }, ids) => verifier.verify(solution(ids), answer, true), asked, sequences[g].ids);
   };
   return Promise.all(problem.rollouts.map(judged));
+}
+
+/** Which repairs are believed; undefined: all that verify. */
+function repairFilterOf(
+  { repairTemplate, repairPlausibility: least, measure }: CreditEngine,
+  { unit }: Reading,
+): RepairFilter | undefined {
+  const hint = hintIn(repairTemplate);
+  if (least === 0) {
+    if (hint === undefined) return undefined;
+    throw new TypeError(`credit: expected repairPlausibility above 0, as repairTemplate shows ${hint}, received 0`);
+  }
+  if (measure === undefined) {
+    throw new TypeError("credit: expected an engine with measure, as repairs are believed by it, received none");
+  }
+  if (unit !== "token") {
+    throw new TypeError("rollouts: a repair is believed by the probabilities of its tokens, and these have none");
+  }
+  return plausibleRepairs(measure, least);
 }
 
 /** Longer than whatever is written: an engine's limit is that of one go. */
@@ -124,7 +167,10 @@ function taskOf(
     problems: [one],
     tokenizer,
     prompt: () => prompt.ids ?? ask(template, {}),
-    repairPrompt: (_, attempt) => ask(repairTemplate, { attempt }),
+    repairPrompt: ({ answer }, attempt, sibling) =>
+      ask(repairTemplate, { attempt, answer: shownAnswer(answer), ...(sibling !== null && { sibling }) }),
+    // A sibling is a reference already: nothing would be asked beside it.
+    ...(repairTemplate.includes("{sibling}") && { repairOnly: "leaves-without-correction" as const }),
     critique: {
       prompt: (_, steps) => ask(critiqueTemplate, { attempt: steps.join(""), steps: numbered(steps) }),
       maxTokens: critiqueTokens,
@@ -181,11 +227,15 @@ function isMessage(value: unknown): value is ChatMessage {
   return typeof role === "string" && typeof content === "string";
 }
 
+interface FilteredEngine extends CreditEngine {
+  readonly filter?: RepairFilter;
+}
+
 /** Grows the group's tree by corrections, source by source, until one cannot be asked. */
 async function correctGroup(
   group: RecordedGroup,
   task: TextTask,
-  engine: CreditEngine,
+  engine: FilteredEngine,
   { threshold }: CreditConfig,
 ): Promise<{ readonly spent: Spent; readonly error?: string }> {
   const trees = [group.tree];
@@ -213,12 +263,18 @@ async function askFor(
   sampler: Sampler,
   verifier: Verifier,
   config: CorrectionConfig & Pick<TextTask, "repair" | "critique">,
-  { samples, search: probing }: CreditEngine,
+  { samples, search: probing, filter }: FilteredEngine,
 ): Promise<Omit<Spent, "tokens">> {
   switch (source) {
     case "repair":
       if (config.repair === undefined) return {};
-      return { repair: await repair(trees, sampler, verifier, config, { ...config.repair, perLeaf: samples }) };
+      return {
+        repair: await repair(trees, sampler, verifier, config, {
+          ...config.repair,
+          perLeaf: samples,
+          ...(filter && { filter }),
+        }),
+      };
     case "critique":
       if (config.critique === undefined) return {};
       return { critique: await critique(trees, sampler, verifier, config, { ...config.critique, samples }) };

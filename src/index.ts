@@ -42,8 +42,27 @@ export type { HeadLoss, LinearPolicyUpdateArguments, LinearPolicyUpdateResult } 
 export { supervisedStep } from "./supervised.ts";
 export { evaluate } from "./evaluate.ts";
 export type { Evaluation } from "./evaluate.ts";
-export { identification, train } from "./trainer.ts";
-export type { IdentifyMetrics, Iteration, IterationMetrics, TrainConfig, TrainState } from "./trainer.ts";
+export { train } from "./trainer.ts";
+export type { Iteration, TrainConfig, TrainState } from "./trainer.ts";
+export { identification } from "./iteration-metrics.ts";
+export type { IdentifyMetrics, IterationMetrics } from "./iteration-metrics.ts";
+export { creditRecorded } from "./credit.ts";
+export type {
+  AdvantageName,
+  AdvantageRange,
+  CorrectionSource,
+  CreditConfig,
+  CreditedCorrection,
+  CreditedProblem,
+  CreditedRollout,
+  Credits,
+  Spent,
+  StepRule,
+} from "./credit.ts";
+export { creditEngineDefaults, prepareCredit } from "./credit-engine.ts";
+export type { CreditEngine, CreditMeans } from "./credit-engine.ts";
+export { parseRecordedProblem } from "./recorded.ts";
+export type { RecordedProblem, RecordedRollout } from "./recorded.ts";
 export { curriculumWeight } from "./curriculum.ts";
 export type { CurriculumConfig, CurriculumState } from "./curriculum.ts";
 export { chainArithmetic } from "./tasks/chain-arithmetic.ts";

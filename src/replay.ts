@@ -1,16 +1,18 @@
-/** Supervised steps on verified solutions of earlier iterations, in the problem's own format and in the repair format. */
+/** Supervised steps on verified solutions of earlier iterations, in the problem's own format, in the repair format and as critiques. */
 
 import { packSequences, type Batch } from "./batch.ts";
 import { AdamW, type AdamWState } from "./optimizer.ts";
 import type { Policy } from "./policy.ts";
 import { Random } from "./random.ts";
 import { supervisedStep } from "./supervised.ts";
+import type { Task } from "./tasks/task.ts";
 import {
+  critiqueSequence,
   evenReplay,
   newestReplay,
   repairSequence,
   replayEntries,
-  type RepairFormat,
+  splitSteps,
   type ReplayBuffer,
   type ReplayEntry,
   type ReplayState,
@@ -18,9 +20,9 @@ import {
 } from "./trajectory/index.ts";
 
 export interface ReplayConfig {
-  /** what is learned again: solutions of problems, repairs of failed solutions, or both by turns */
-  readonly of: "solutions" | "repairs" | "both";
-  /** after every iteration, of each of the two */
+  /** what is learned again: solutions of problems, repairs of failed solutions, both; critiques of these; or all three */
+  readonly of: "solutions" | "repairs" | "both" | "critiques" | "all";
+  /** after every iteration, of each kind */
   readonly steps: number;
   /** sequences per step */
   readonly batch: number;
@@ -49,22 +51,34 @@ export interface ReplayProgress extends ReplayState {
   readonly optimizer: AdamWState;
 }
 
+type ReplayTask = Pick<Task, "repair" | "critique" | "segment">;
+
+const kindsOf = {
+  solutions: ["solutions"],
+  repairs: ["repairs"],
+  both: ["solutions", "repairs"],
+  critiques: ["critiques"],
+  all: ["solutions", "repairs", "critiques"],
+} as const satisfies Record<ReplayConfig["of"], readonly string[]>;
+
+type Kind = (typeof kindsOf)["all"][number];
+
 export class Replay {
   readonly #config: ReplayConfig;
-  readonly #format: RepairFormat | undefined;
+  readonly #task: ReplayTask;
   readonly #buffer: ReplayBuffer;
   readonly #random: Random;
   readonly #optimizer: AdamW;
 
-  /** @param format of repairs; without one there is nothing to replay of them */
+  /** @param task how it asks for repairs and critiques; where it does not there is nothing to replay of them */
   constructor(
     config: ReplayConfig & { readonly beta1: number; readonly beta2: number; readonly maxGradNorm: number },
-    format: RepairFormat | undefined,
+    task: ReplayTask,
     seed: number,
     from?: ReplayProgress,
   ) {
     this.#config = config;
-    this.#format = format;
+    this.#task = task;
     this.#random = new Random(from?.random ?? seed);
     const { capacity, keep = "newest" } = config;
     this.#buffer = keep === "even" ? evenReplay(capacity, this.#random.next, from) : newestReplay(capacity, from);
@@ -78,9 +92,8 @@ export class Replay {
     const { entries } = this.#buffer.state;
     const { steps, of } = this.#config;
     if (entries.length === 0) return noReplay;
-    const kinds = of === "both" ? (["solutions", "repairs"] as const) : [of];
     const losses: number[] = [];
-    for (const kind of kinds) {
+    for (const kind of kindsOf[of]) {
       for (let step = 0; step < steps; step++) {
         const batch = this.#batch(entries, kind);
         if (batch !== undefined) losses.push(supervisedStep(policy, this.#optimizer, batch));
@@ -100,16 +113,35 @@ export class Replay {
     return { ...this.#buffer.state, random: this.#random.state, optimizer: this.#optimizer.state };
   }
 
-  #batch(entries: readonly ReplayEntry[], kind: "solutions" | "repairs"): Batch | undefined {
+  #batch(entries: readonly ReplayEntry[], kind: Kind): Batch | undefined {
     const drawn = Array.from({ length: this.#config.batch }, () => entries[this.#random.below(entries.length)]);
-    const sequences = drawn.flatMap(({ problem, failed, success }) => {
-      if (kind === "solutions") return [{ tokens: [...problem.prompt, ...success], from: problem.prompt.length }];
-      return this.#format === undefined ? [] : (repairSequence(this.#format, problem, failed, success) ?? []);
-    });
+    const sequences = drawn.flatMap((entry) => sequenceOf(kind, entry, this.#task) ?? []);
     if (sequences.length === 0) return undefined;
     return packSequences(
       sequences.map(({ tokens }) => tokens),
       { from: sequences.map(({ from }) => from) },
     );
+  }
+}
+
+/** What is learned of an entry; null: nothing. */
+function sequenceOf(
+  kind: Kind,
+  { problem, failed, success }: ReplayEntry,
+  { repair, critique, segment }: ReplayTask,
+): { readonly tokens: readonly number[]; readonly from: number } | null {
+  switch (kind) {
+    case "solutions":
+      return { tokens: [...problem.prompt, ...success], from: problem.prompt.length };
+    case "repairs":
+      return repair === undefined ? null : repairSequence(repair, problem, failed, success);
+    case "critiques": {
+      // Steps that follow measurements cannot be found again without them.
+      if (critique === undefined || segment.byMeasure === true) return null;
+      const [wrong, right] = [failed, success].map((tokens) => splitSteps(tokens, segment));
+      return critiqueSequence(critique, problem, wrong, right);
+    }
+    default:
+      return kind satisfies never;
   }
 }

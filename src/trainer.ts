@@ -1,42 +1,33 @@
 /** The training loop: problems to trees, outcomes to credit, credit to a better policy. */
 
-import { packSequences } from "./batch.ts";
 import { creditTrees, monteCarloDefaults, type CreditConfig } from "./crediting.ts";
 import { Curriculum, type CurriculumConfig, type CurriculumState } from "./curriculum.ts";
 import { gather, tokensOf } from "./gather.ts";
-import type { Floats } from "./ops/ops.ts";
+import { creditOnFirstErrors, identification, outcomes, type IterationMetrics } from "./iteration-metrics.ts";
 import { AdamW, type AdamWState } from "./optimizer.ts";
 import type { Policy } from "./policy.ts";
 import { deriveSeed, Random } from "./random.ts";
-import { measureLogprobs, RunReference, type ReferenceState } from "./reference.ts";
-import { noReplay, Replay, type ReplayConfig, type ReplayMetrics, type ReplayProgress } from "./replay.ts";
+import { RunReference, type ReferenceState } from "./reference.ts";
+import { repairFilter, type RepairBelief } from "./repair-belief.ts";
+import { noReplay, Replay, type ReplayConfig, type ReplayProgress } from "./replay.ts";
 import type { Task } from "./tasks/task.ts";
 import {
-  completionOf,
-  everyFilter,
-  identify,
   isRollout,
   measuredGate,
   openGate,
-  path,
-  plausibleRepairs,
-  smallRepairs,
   succeeded,
   type CorrectConfig,
-  type CorrectReport,
   type GateState,
-  type MeasureTokens,
   type MeasuredGateOptions,
   type RepairExperience,
-  type RepairFilter,
   type RepairReport,
   type SearchConfig,
   type Supervision,
   type Tree,
 } from "./trajectory/index.ts";
-import { update, type KlPenalty, type UpdateMetrics } from "./update.ts";
+import { update, type KlPenalty } from "./update.ts";
 
-export interface TrainConfig extends CreditConfig {
+export interface TrainConfig extends CreditConfig, RepairBelief {
   readonly seed: number;
   /** the most to generate: rollouts, repairs and continuations all count */
   readonly budgetTokens: number;
@@ -52,13 +43,6 @@ export interface TrainConfig extends CreditConfig {
   readonly repair: boolean;
   /** failed solutions asked for a repair per group; default as the task says */
   readonly repairsPerGroup?: number;
-  /**
-   * of repairs, the least probability of each changed token under the policy without the repair's prompt; default none is too
-   * small
-   */
-  readonly repairPlausibility?: number;
-  /** of repairs, the least share of the failed solution's tokens that is kept, from its beginning; default 0 */
-  readonly repairKeptShare?: number;
   /** ask for repairs only while they pay; default always */
   readonly repairGate?: MeasuredGateOptions;
   /** supervised steps on verified solutions; default none */
@@ -89,57 +73,6 @@ export interface TrainConfig extends CreditConfig {
   readonly kl?: KlPenalty;
   /** iterations after which the policy, as it then is, becomes the reference; default 0: never */
   readonly referenceEvery?: number;
-}
-
-export interface IdentifyMetrics {
-  /** failed rollouts */
-  readonly failed: number;
-  /** of these, with a verified reference */
-  readonly withReference: number;
-  /** with a reference, where the task can tell the first wrong step */
-  readonly judged: number;
-  /** of these, the blamed step is the first wrong one */
-  readonly agreed: number;
-  /** references by source */
-  readonly sources: Readonly<Record<string, number>>;
-}
-
-export interface IterationMetrics {
-  readonly iteration: number;
-  /** P */
-  readonly problems: number;
-  /** generated since training began, this iteration included */
-  readonly tokens: number;
-  /** generated in this iteration, by phase */
-  readonly rolloutTokens: number;
-  readonly repairTokens: number;
-  readonly critiqueTokens: number;
-  readonly searchTokens: number;
-  /** for credit alone: continuations that measure the values of steps */
-  readonly valueTokens: number;
-  /** steps of the optimizers since training began, supervised ones included */
-  readonly updates: number;
-  /** share of rollouts that succeeded, of replaced groups too */
-  readonly accuracy: number;
-  /** share of groups without a success, replaced ones among them */
-  readonly groupsWithoutSuccess: number;
-  /** share of groups in which every rollout succeeded, replaced ones among them */
-  readonly groupsWithoutFailure: number;
-  /** groups that others took the place of because all of their outcomes were alike */
-  readonly resampled: number;
-  readonly identify: IdentifyMetrics;
-  readonly correct: CorrectReport;
-  /** share of the negative credit that lies on true first errors; undefined where the task cannot tell or there is none */
-  readonly creditOnFirstErrors: number | undefined;
-  readonly update: UpdateMetrics;
-  readonly replay: ReplayMetrics;
-  /** wall time by phase; replay is part of the update */
-  readonly seconds: {
-    readonly rollout: number;
-    readonly correct: number;
-    readonly credit: number;
-    readonly update: number;
-  };
 }
 
 /** Where a run is between two iterations, besides the policy's parameters: what it takes to go on to the same end. */
@@ -202,7 +135,7 @@ export async function* train(
   const repair = config.repair ? asks : undefined;
   const gate = config.repairGate === undefined ? openGate(from?.gate) : measuredGate(config.repairGate, from?.gate);
   const replay =
-    config.replay && new Replay({ ...config, ...config.replay }, asks, deriveSeed(config.seed, "replay"), from?.replay);
+    config.replay && new Replay({ ...config, ...config.replay }, task, deriveSeed(config.seed, "replay"), from?.replay);
   const reference = config.kl && referenceOfRun(policy, config, from);
   const filter = repairFilter(policy, config);
   const correction = (): CorrectConfig => ({
@@ -329,44 +262,6 @@ function mostTokens(task: Task, config: TrainConfig): number {
   return (groupSize + branches) * perRollout;
 }
 
-/** Positions of the sequences that are measured at a time. */
-const measuredPositions = 16_384;
-
-/** The filter that the configuration asks for. What costs nothing comes first. */
-function repairFilter(policy: Policy, config: TrainConfig): RepairFilter | undefined {
-  const { repairKeptShare = 0, repairPlausibility = 0 } = config;
-  const filters = [
-    ...(repairKeptShare > 0 ? [smallRepairs(repairKeptShare)] : []),
-    ...(repairPlausibility > 0 ? [plausibleRepairs(measureBy(policy, config), repairPlausibility)] : []),
-  ];
-  return filters.length === 0 ? undefined : everyFilter(...filters);
-}
-
-/** The policy as it is at each call. */
-function measureBy(policy: Policy, { positionsPerPass }: TrainConfig): MeasureTokens {
-  return (sequences) => {
-    const measured: Floats[] = [];
-    let begin = 0;
-    while (begin < sequences.length) {
-      let end = begin;
-      for (let positions = 0; end < sequences.length; end++) {
-        positions += sequences[end].tokens.length;
-        if (end > begin && positions > (positionsPerPass || measuredPositions)) break;
-      }
-      const part = sequences.slice(begin, end);
-      const batch = packSequences(
-        part.map(({ tokens }) => tokens),
-        { from: part.map(({ from }) => from) },
-      );
-      const logprobs = measureLogprobs(policy, batch);
-      let n = 0;
-      for (const { tokens, from } of part) measured.push(logprobs.slice(n, (n += tokens.length - from)));
-      begin = end;
-    }
-    return measured;
-  };
-}
-
 function repairExperience(
   trees: readonly Tree[],
   { tried, accepted, tokens }: RepairReport,
@@ -400,73 +295,4 @@ function stopwatch() {
     },
     read: () => ({ ...seconds }),
   };
-}
-
-function outcomes(
-  trees: readonly Tree[],
-): Pick<IterationMetrics, "accuracy" | "groupsWithoutSuccess" | "groupsWithoutFailure"> {
-  let rollouts = 0;
-  let successes = 0;
-  let allWrong = 0;
-  let allRight = 0;
-  for (const tree of trees) {
-    const members = tree.leaves.filter(isRollout);
-    const succeededHere = members.filter((leaf) => succeeded(leaf)).length;
-    rollouts += members.length;
-    successes += succeededHere;
-    if (succeededHere === 0) allWrong++;
-    if (succeededHere === members.length) allRight++;
-  }
-  return {
-    accuracy: successes / rollouts,
-    groupsWithoutSuccess: allWrong / trees.length,
-    groupsWithoutFailure: allRight / trees.length,
-  };
-}
-
-/** What `identify` finds in trees, held against the truth where the task knows it. */
-export function identification(task: Task, trees: readonly Tree[]): IdentifyMetrics {
-  const counts = { failed: 0, withReference: 0, judged: 0, agreed: 0 };
-  const sources: Record<string, number> = {};
-  for (const tree of trees) {
-    identify(tree).forEach((found, index) => {
-      const leaf = tree.leaves[index];
-      if (!isRollout(leaf) || succeeded(leaf)) return;
-      counts.failed++;
-      if (found.reference < 0 || found.source === undefined) return;
-      counts.withReference++;
-      sources[found.source] = (sources[found.source] ?? 0) + 1;
-      if (task.firstWrongStep === undefined) return;
-      counts.judged++;
-      if (task.firstWrongStep(tree.problem, completionOf(tree, index)) === found.firstError) counts.agreed++;
-    });
-  }
-  return { ...counts, sources };
-}
-
-/** Of Σ |negative credit| over tokens, the share on steps that are the first wrong one of a rollout through them. */
-function creditOnFirstErrors(
-  task: Task,
-  trees: readonly Tree[],
-  supervisions: readonly Supervision[],
-): number | undefined {
-  if (task.firstWrongStep === undefined) return undefined;
-  let all = 0;
-  let placed = 0;
-  trees.forEach((tree, p) => {
-    const wrong = new Set<number>();
-    tree.leaves.forEach((leaf, index) => {
-      const step = task.firstWrongStep?.(tree.problem, completionOf(tree, index)) ?? -1;
-      if (isRollout(leaf) && step >= 0) wrong.add(path(tree, leaf.step)[step]);
-    });
-    const { credits, rowOf } = supervisions[p];
-    rowOf.forEach((rows, node) => {
-      for (const row of rows) {
-        if (row < 0) continue;
-        all -= credits[row].negative;
-        if (wrong.has(node)) placed -= credits[row].negative;
-      }
-    });
-  });
-  return all === 0 ? undefined : placed / all;
 }

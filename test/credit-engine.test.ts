@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { prepareCredit, type CreditEngine } from "../src/credit-engine.ts";
+import { creditEngineDefaults, prepareCredit, type CreditEngine } from "../src/credit-engine.ts";
 import { creditRecorded, type CreditConfig } from "../src/credit.ts";
 import type { RecordedProblem } from "../src/recorded.ts";
 import { RemoteError } from "../src/remote/remote-sampler.ts";
@@ -33,15 +33,11 @@ function engine(
   return {
     asked,
     sampler: (seed) => ({ sample: async (requests) => requests.map((one) => answer(seed, one)) }),
-    seed: 0,
-    sources: ["search"],
+    ...creditEngineDefaults,
     template: "{prompt}>",
-    chat: false,
     repairTemplate: "{prompt}|{attempt}|",
     critiqueTemplate: "{prompt}?{steps}?",
-    samples: 1,
     critiqueTokens: 8,
-    search: { mode: "gallop", maxProbes: 2, samples: 1 },
     maxTokens: 16,
     ...more,
   };
@@ -182,6 +178,83 @@ describe("credit with an engine", () => {
   ])("refuses %s before it asks", (_, one, config, message) => {
     expect(() => prepareCredit(one, config, { verifier, engine: engine({}) })).toThrow(message);
   }); // prettier-ignore
+});
+
+describe("repairs that see a hint", () => {
+  const tokenizer = characterTokenizer("=78abcdP>|\n");
+  const config: CreditConfig = { tokenizer, advantage: "rloo" };
+
+  /** An engine in the tokenizer's tokens, which finds every token as probable as it is told. */
+  function hinted(answers: Readonly<Record<string, string>>, more: Partial<CreditEngine>, probability = 0.5) {
+    const asked: string[] = [];
+    const measured: { text: string; from: number }[] = [];
+    const by: CreditEngine = {
+      ...creditEngineDefaults,
+      sampler: () => ({
+        sample: async (requests) =>
+          requests.map(({ prefix }) => {
+            asked.push(tokenizer.decode(prefix));
+            const tokens = tokenizer.encode(answers[tokenizer.decode(prefix)] ?? "");
+            return { tokens, logprobs: tokens.map(() => 0) };
+          }),
+      }),
+      measure: (sequences) =>
+        sequences.map(({ tokens, from }) => {
+          measured.push({ text: tokenizer.decode(tokens), from });
+          return tokens.slice(from).map(() => Math.log(probability));
+        }),
+      sources: ["repair"],
+      template: "{prompt}>",
+      repairTemplate: "{prompt}|{attempt}|{answer}|",
+      repairPlausibility: 0.1,
+      ...more,
+    };
+    return { by, asked, measured };
+  }
+
+  it("are shown the known answer, and believed where they are plausible without it", async () => {
+    const answers = { "P|a\nb\n=8|7|": "a\nc\n=7" };
+    const { by, asked, measured } = hinted(answers, {});
+    const found = await credit(problem(failure), by, config);
+    expect(asked).toEqual(["P|a\nb\n=8|7|"]);
+    // Behind the problem's own prompt, from the first step that differs.
+    expect(measured).toEqual([{ text: "P>a\nc\n=7", from: 4 }]);
+    expect(found).toMatchObject({
+      corrections: [{ source: "repair", text: "a\nc\n=7" }],
+      spent: { repair: { tried: 1, verified: 1, accepted: 1 } },
+    });
+
+    const doubted = hinted(answers, { sources: ["repair", "search"] }, 0.05);
+    const left = await credit(problem(failure), doubted.by, config);
+    expect(left).toMatchObject({ corrections: [], spent: { repair: { tried: 1, verified: 1, accepted: 0 } } });
+    expect(doubted.asked.slice(1)).toEqual(["P>a\nb\n", "P>a\n"]);
+  });
+
+  it("are shown a success of the group where there is one, beside which they are asked all the same", async () => {
+    const repairTemplate = "{prompt}|{attempt}|{#sibling}{sibling}|{/sibling}";
+    const shown = hinted({ "P|a\nb\n=8|a\nd\n=7|": "a\nb\n=7" }, { repairTemplate });
+    const found = await credit(problem(failure, { text: "a\nd\n=7", reward: 1 }), shown.by, config);
+    expect(shown.asked).toEqual(["P|a\nb\n=8|a\nd\n=7|"]);
+    expect(found.rollouts[0]).toMatchObject({ firstError: 2, reference: -1, correction: 0 });
+
+    const alone = hinted({}, { repairTemplate });
+    await credit(problem(failure), alone.by, config);
+    expect(alone.asked).toEqual(["P|a\nb\n=8|"]);
+  });
+
+  it("are refused where nothing says whether they are believed", () => {
+    const { measure: _, ...blind } = hinted({}, {}).by;
+    const prepared =
+      (by: CreditEngine, settings = config) =>
+      () =>
+        prepareCredit(problem(failure), settings, { verifier, engine: by });
+    expect(prepared(hinted({}, { repairPlausibility: 0 }).by)).toThrow(
+      "expected repairPlausibility above 0, as repairTemplate shows the answer, received 0",
+    );
+    expect(prepared(blind)).toThrow("expected an engine with measure");
+    expect(prepared(hinted({}, {}).by, {})).toThrow("believed by the probabilities of its tokens, and these have none");
+    expect(prepared(hinted({}, { repairPlausibility: 0, sources: ["search"] }).by)).not.toThrow();
+  });
 });
 
 describe("steps by entropy in recorded rollouts", () => {

@@ -1,10 +1,11 @@
 import { describe, expect, it } from "vitest";
+import { identification, type IterationMetrics } from "../src/iteration-metrics.ts";
 import { openOps } from "../src/ops/native.ts";
 import type { Floats } from "../src/ops/ops.ts";
 import type { Policy } from "../src/policy.ts";
 import { TablePolicy } from "../src/policies/table.ts";
 import type { Task } from "../src/tasks/task.ts";
-import { identification, train, type IterationMetrics, type TrainConfig, type TrainState } from "../src/trainer.ts";
+import { train, type TrainConfig, type TrainState } from "../src/trainer.ts";
 import { fixedTokens, replayEntries, type Problem, type ReplayEntry } from "../src/trajectory/index.ts";
 import { draw } from "./support/draw.ts";
 import { valuesOf } from "./support/policies.ts";
@@ -30,6 +31,7 @@ const counting: Task = {
   critique: {
     prompt: (problem, steps) => [...problem.prompt, ...steps.flat(), fix],
     parse: (written, steps) => written[0] % steps.length,
+    express: (step) => [step],
     maxTokens: 1,
   },
   repair: { prompt: (problem, failed) => [...problem.prompt, ...failed, fix, ...problem.prompt] },
@@ -273,6 +275,20 @@ describe("replay", () => {
     const places = even.entries?.map(({ problem }) => drawn.indexOf(problem)) ?? [];
     expect(Math.min(...places)).toBeGreaterThanOrEqual(0);
     expect(Math.min(...places)).toBeLessThan(even.all.length / 2);
+  });
+
+  it("of critiques learns to name the first step that differs from a success", async () => {
+    const settings = { rule: "positiveOnly", replay: { ...replay, of: "critiques" }, budgetTokens: 3000 } as const;
+    const losses = (await metricsOf(beginner(), settings)).flatMap(({ replay: { steps, loss } }) =>
+      steps > 0 ? [loss] : [],
+    );
+    expect(losses.length).toBeGreaterThan(5);
+    expect(mean(losses.slice(-3))).toBeLessThan(losses[0]);
+    const { critique: _, ...mute } = counting;
+    const none = await metricsOf(beginner(), settings, mute);
+    expect(none.every((metrics) => metrics.replay.steps === 0)).toBe(true);
+    const all = await metricsOf(beginner(), { ...settings, replay: { ...replay, of: "all" } });
+    expect(all.at(-1)?.replay.steps).toBe(3 * replay.steps);
   });
 
   it("of repairs learns nothing where the task does not ask for any", async () => {

@@ -72,7 +72,7 @@ async function compareByConfig(path: string, named: readonly string[], options: 
 
 /** `name` or `name:key=value,…`; the values are YAML, so a list is written in brackets. */
 async function variantOf(base: RunConfig, text: string): Promise<Variant> {
-  const { methods } = await import("../run/config.ts");
+  const { methods } = await import("../run/method-fields.ts");
   const colon = text.indexOf(":");
   const name = colon < 0 ? text : text.slice(0, colon);
   const settings = colon < 0 ? [] : text.slice(colon + 1).split(/,(?=[A-Za-z]\w*=)/);

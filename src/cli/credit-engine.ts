@@ -2,8 +2,9 @@
 
 import { Command, InvalidArgumentError, Option } from "commander";
 
-import type { CreditEngine, CreditMeans } from "../credit-engine.ts";
+import { creditEngineDefaults, type CreditEngine, type CreditMeans } from "../credit-engine.ts";
 import type { CorrectionSource } from "../credit.ts";
+import { hintIn, needs } from "../tasks/template.ts";
 import type { Tokenizer } from "../tokenizers/tokenizer.ts";
 import { pythonContainments, type PythonContainment } from "../verifiers/code/python.ts";
 import { expectedVerifier, isVerifierName, openVerifier } from "../verifiers/index.ts";
@@ -24,6 +25,7 @@ export interface EngineOptions {
   readonly template: string;
   readonly chat?: boolean;
   readonly repairTemplate: string;
+  readonly repairPlausibility: number;
   readonly critiqueTemplate: string;
   readonly critiqueTokens: number;
   readonly samples: number;
@@ -42,9 +44,6 @@ const sources = ["siblings", "search", "repair", "critique"] as const;
 type Source = (typeof sources)[number];
 const standardSources: readonly Source[] = ["siblings", "search"];
 
-const repairTemplate = "{prompt}\n\nThis solution is wrong:\n{attempt}\n\nA correct solution:\n";
-const critiqueTemplate = "{prompt}\n\nThis solution is wrong:\n{steps}\n\nThe number of the first step that is wrong:";
-
 /** Everything that says nothing without `--engine`. */
 const engineOptions = (): readonly Option[] => [
   new Option("--model <name>", "what the engine calls its model"),
@@ -54,15 +53,27 @@ const engineOptions = (): readonly Option[] => [
     `where references come from, in this order: ${sources.join(", ")}; siblings cost nothing and always come first; ` +
       `default: ${standardSources.join(",")}`,
   ).argParser(parseSources),
-  new Option("--template <text>", "what the engine continues, with {prompt} in it").default("{prompt}"),
+  new Option("--template <text>", "what the engine continues, with {prompt} in it").default(
+    creditEngineDefaults.template,
+  ),
   new Option("--chat", "put that text into the tokenizer's chat template as the user's message"),
-  new Option("--repair-template <text>", "how a repair is asked for, with {prompt} and {attempt}").default(
-    repairTemplate,
-  ),
+  new Option(
+    "--repair-template <text>",
+    "how a repair is asked for, with {prompt} and {attempt}, {answer} where the known answer may be seen, and " +
+      "{#sibling}…{sibling}…{/sibling} where a success of the group may be, left out where there is none",
+  ).default(creditEngineDefaults.repairTemplate),
+  new Option(
+    "--repair-plausibility <probability>",
+    "a repair is believed where each token that it changed has this probability without the repair's prompt; 0: all are",
+  )
+    .argParser(share)
+    .default(creditEngineDefaults.repairPlausibility),
   new Option("--critique-template <text>", "how a critique is asked for, with {prompt} and {steps}").default(
-    critiqueTemplate,
+    creditEngineDefaults.critiqueTemplate,
   ),
-  new Option("--critique-tokens <number>", "of a critique").argParser(integerFrom(1)).default(64),
+  new Option("--critique-tokens <number>", "of a critique")
+    .argParser(integerFrom(1))
+    .default(creditEngineDefaults.critiqueTokens),
   new Option("--samples <number>", "repairs of a failed rollout, or continuations of a boundary")
     .argParser(integerFrom(1))
     .default(1),
@@ -152,9 +163,13 @@ function checkTogether(options: EngineOptions, command: Command): void {
   require(!chat || tokenizer !== undefined, "--chat: expected --tokenizer too, for its chat template");
   require(options.template.includes("{prompt}"), "--template: expected {prompt} in it");
   require(options.repairTemplate.includes("{attempt}"), "--repair-template: expected {attempt} in it");
-  require(!options.repairTemplate.includes(
-    "{answer}",
-  ), "--repair-template: expected no {answer}: a repair that has seen it is believed by its probabilities without it, which are not asked for");
+  const { repairTemplate, repairPlausibility } = options;
+  const hint = hintIn(repairTemplate);
+  require(!needs(repairTemplate, "sibling"), "--repair-template: expected {sibling} between {#sibling} and {/sibling}");
+  require(hint === undefined ||
+    repairPlausibility > 0, `--repair-template: expected --repair-plausibility above 0 too, as it shows ${hint}`);
+  require(repairPlausibility === 0 ||
+    tokenizer !== undefined, "--repair-plausibility: expected --tokenizer too: probabilities are those of tokens");
   require(options.critiqueTemplate.includes("{steps}"), "--critique-template: expected {steps} in it");
 }
 
@@ -188,6 +203,7 @@ async function engineOf(baseUrl: string, options: EngineOptions, tokenizer?: Tok
     decode: (ids: readonly number[]) => codePoints.decode(ids),
     ...(stop.length > 0 && { stop }),
   };
+  const measuring = new RemoteSampler(remote);
   return {
     sampler: (seed, unit) => new RemoteSampler({ ...remote, seed, ...(unit === "utf16" && asText) }),
     seed: options.seed,
@@ -195,6 +211,8 @@ async function engineOf(baseUrl: string, options: EngineOptions, tokenizer?: Tok
     template: options.template,
     chat: options.chat === true,
     repairTemplate: options.repairTemplate,
+    repairPlausibility: options.repairPlausibility,
+    ...(options.repairPlausibility > 0 && { measure: (sequences) => measuring.measure(sequences) }),
     critiqueTemplate: options.critiqueTemplate,
     critiqueTokens: options.critiqueTokens,
     samples: options.samples,
@@ -208,8 +226,10 @@ async function engineOf(baseUrl: string, options: EngineOptions, tokenizer?: Tok
 export function engineSettings(options: EngineOptions): object {
   const { engine, model, verifier, tokenizer, identify, search, samples, probes, maxTokens, temperature, seed } =
     options;
+  const { repairPlausibility } = options;
   if (engine === undefined) return { verifier, tokenizer };
-  return { verifier, tokenizer, engine, model, identify, search, samples, probes, maxTokens, temperature, seed };
+  const asked = { identify, repairPlausibility, search, samples, probes, maxTokens, temperature, seed };
+  return { verifier, tokenizer, engine, model, ...asked };
 }
 
 /** The one token that a text is. */
@@ -237,6 +257,12 @@ function parseSources(text: string): readonly Source[] {
 function url(text: string): string {
   if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return text;
   throw new InvalidArgumentError("Expected a URL that begins with http:// or https://.");
+}
+
+function share(text: string): number {
+  const value = finiteNumber(text);
+  if (value >= 0 && value <= 1) return value;
+  throw new InvalidArgumentError("Expected a number in 0 … 1.");
 }
 
 function temperature(text: string): number {

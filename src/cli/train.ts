@@ -7,7 +7,7 @@ import { Command } from "commander";
 import type { RunConfig } from "../run/config.ts";
 import type { CurvePoint } from "../run/loop.ts";
 import type { RunEvents } from "../run/run.ts";
-import type { IterationMetrics } from "../trainer.ts";
+import type { IterationMetrics } from "../iteration-metrics.ts";
 import { jsonOption } from "./options.ts";
 import { openOutput, progress, writeJson } from "./output.ts";
 import { readRun, setOption, withConfig, type Assignments } from "./run-config.ts";

@@ -2,7 +2,7 @@
 
 import { setTimeout as wait } from "node:timers/promises";
 
-import type { Completion, SampleRequest, Sampler } from "../trajectory/index.ts";
+import type { Completion, MeasureTokens, SampleRequest, Sampler } from "../trajectory/index.ts";
 
 export interface RemoteOptions {
   /** such as http://localhost:8000/v1 */
@@ -50,6 +50,9 @@ export class RemoteError extends Error {
   }
 }
 
+/** Tokens, and the first of them that is measured. */
+type MeasuredSequence = Parameters<MeasureTokens>[0][number];
+
 interface Answer {
   readonly choices?: readonly Choice[];
   readonly usage?: { readonly completion_tokens?: unknown } | null;
@@ -92,34 +95,56 @@ export class RemoteSampler implements Sampler {
   }
 
   async sample(requests: readonly SampleRequest[]): Promise<readonly Completion[]> {
-    const { concurrency = 8, signal } = this.#options;
     const first = this.#sent;
     this.#sent += requests.length;
+    return this.#each(requests, (request, r, signal) =>
+      this.#ask(bodyOf(request, first + r, this.#options), signal, (answer) => this.#read(answer, request)),
+    );
+  }
+
+  /**
+   * Of each sequence, the log-probs in nats of its tokens from `from` on, which is 1 or more. Each is one request that echoes its
+   * prompt and writes a token that nobody reads.
+   *
+   * @throws RemoteError where the server gives no log-probs of a prompt
+   */
+  async measure(sequences: readonly MeasuredSequence[]): Promise<readonly Float64Array[]> {
+    const { model, decode } = this.#options;
+    if (decode !== undefined) throw new TypeError("measure: expected ids that are the model's tokens, received decode");
+    return this.#each(sequences, (sequence, _, signal) => {
+      const asked = { model, prompt: sequence.tokens, max_tokens: 1, temperature: 0, echo: true, logprobs: 0 };
+      return this.#ask(asked, signal, (answer) => readMeasured(answer, sequence));
+    });
+  }
+
+  /** Works on items, several at a time. The first that fails for good ends it. */
+  async #each<Item, Result>(
+    items: readonly Item[],
+    work: (item: Item, index: number, signal: AbortSignal) => Promise<Result>,
+  ): Promise<readonly Result[]> {
+    const { concurrency = 8, signal } = this.#options;
     const failed = new AbortController();
     const given = signal === undefined ? failed.signal : AbortSignal.any([signal, failed.signal]);
-    const completions = new Array<Completion>(requests.length);
+    const results = new Array<Result>(items.length);
     let next = 0;
     const worker = async (): Promise<void> => {
-      for (let r = next++; r < requests.length; r = next++) {
-        completions[r] = await this.#complete(requests[r], first + r, given);
-      }
+      for (let i = next++; i < items.length; i = next++) results[i] = await work(items[i], i, given);
     };
     try {
-      await Promise.all(Array.from({ length: Math.min(concurrency, requests.length) }, worker));
+      await Promise.all(Array.from({ length: Math.min(concurrency, items.length) }, worker));
     } catch (error) {
       failed.abort(error);
       throw error;
     }
-    return completions;
+    return results;
   }
 
-  async #complete(request: SampleRequest, index: number, signal: AbortSignal): Promise<Completion> {
+  async #ask<Result>(body: object, signal: AbortSignal, read: (answer: unknown) => Result): Promise<Result> {
     const { retries = 4, backoffMs = 500, turns } = this.#options;
-    const body = bodyOf(request, index, this.#options);
     const post = (): Promise<unknown> => this.#post(body, signal);
     for (let attempt = 0; ; attempt++) {
       try {
-        return this.#read(await (turns === undefined ? post() : turns.take(post)), request);
+        return read(await (turns === undefined ? post() : turns.take(post)));
       } catch (error) {
         signal.throwIfAborted();
         if (!(error instanceof RemoteError) || !isTransient(error) || attempt >= retries) throw error;
@@ -221,6 +246,16 @@ function idsOf({ token_ids: given, logprobs }: Choice): readonly number[] | unde
   if (Array.isArray(given) && given.every(isId)) return given;
   const named = logprobs?.tokens?.map((token) => /^token_id:(\d+)$/.exec(String(token))?.[1]);
   return named?.every((id) => id !== undefined) === true ? named.map(Number) : undefined;
+}
+
+/** Those of a prompt that is echoed; the first token has none. */
+function readMeasured(answer: unknown, { tokens, from }: MeasuredSequence): Float64Array {
+  const echoed = (answer as Answer | null)?.choices?.[0]?.logprobs?.token_logprobs ?? [];
+  const measured = echoed.slice(from, tokens.length);
+  if (measured.length === tokens.length - from && measured.every((logprob) => typeof logprob === "number")) {
+    return Float64Array.from(measured);
+  }
+  throw new RemoteError("measure: expected the log-probs of the prompt in the answer (echo), received none", 200);
 }
 
 /** How many tokens a continuation has, of an answer in text. */

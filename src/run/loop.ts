@@ -1,9 +1,10 @@
 /** A run's loop: training with the evaluations and checkpoints that fall due between its iterations. */
 
 import { evaluate } from "../evaluate.ts";
+import type { IterationMetrics } from "../iteration-metrics.ts";
 import type { TransformerPolicy } from "../policies/transformer.ts";
 import type { Task } from "../tasks/task.ts";
-import { train, type Iteration, type IterationMetrics, type TrainConfig, type TrainState } from "../trainer.ts";
+import { train, type Iteration, type TrainConfig, type TrainState } from "../trainer.ts";
 import type { Problem } from "../trajectory/index.ts";
 
 export interface Accuracy {

@@ -7,20 +7,27 @@ import { chainArithmetic, type ChainArithmetic } from "../tasks/chain-arithmetic
 import type { ProceduralTask } from "../tasks/procedural/procedural-task.ts";
 import type { Task } from "../tasks/task.ts";
 import { fill, numbered, shownAnswer } from "../tasks/template.ts";
-import { textTask, type TextProblem, type TextTask } from "../tasks/text.ts";
+import { textTask, type TextProblem } from "../tasks/text.ts";
 import type { Problem } from "../trajectory/index.ts";
 import { openVerifier, type OpenedVerifier } from "../verifiers/index.ts";
 import { ConfigError, proceduralOf, type RunConfig } from "./config.ts";
 import { drawLists, readLists } from "./problem-lists.ts";
 import { isSymbolic, openTokenizer, promptEncoder, segmenterOf, stopTokens, writtenFor } from "./text-setup.ts";
 import {
+  critiqueExamples,
+  demonstration,
+  repairLessons,
+  taughtCritiques,
+  type Demonstrator,
+} from "./text-demonstrations.ts";
+import {
   demonstrationDefaults,
   freshPolicy,
-  repairLessonDefaults,
+  repairExamples,
+  repairPairs,
   warmStart,
   warmStartOf,
   warmStartOn,
-  type RepairLessons,
   type StepListener,
 } from "./warm-start.ts";
 
@@ -132,18 +139,14 @@ async function setUpText(
     seed: deriveSeed(config.seed, "problems"),
   });
 
-  const drawn = (random: () => number): TextProblem =>
+  const draw = (random: () => number): TextProblem =>
     typeof training === "function" ? training(random) : training[Math.floor(random() * training.length)];
-  const solved = (problem: TextProblem, random: () => number): number[] => {
-    const solution = made?.demonstrate(problem, random, config.warmStartNoise) ?? "";
-    return [...tokenizer.encode(written(solution)), ...stop.slice(0, 1)];
-  };
-  const demonstrate = (random: () => number) => {
-    const problem = drawn(random);
-    const tokens = prompt(problem);
-    const from = tokens.length;
-    tokens.push(...solved(problem, random));
-    return { tokens: tokens.slice(0, policy.config.maxPositions), from };
+  const demonstrator = {
+    task,
+    tokenizer,
+    written,
+    noise: config.warmStartNoise,
+    positions: policy.config.maxPositions,
   };
   return {
     policy,
@@ -151,44 +154,28 @@ async function setUpText(
     heldOut: heldOut.map((problem) => task.encode(problem)),
     warmStart:
       made !== undefined && loaded === undefined
-        ? (onStep) => {
-            const { repairBatch, ...pairs } = repairLessonDefaults[config.warmStartRepairs];
-            const { warmStartSteps: steps, warmStartSeed: seed } = config;
-            const settings = { ...demonstrationDefaults, repairBatch, steps, seed };
-            const lessons = repairLessons(made, task, { drawn, solved, decode: (tokens) => tokenizer.decode(tokens) });
-            return warmStartOn(policy, demonstrate, settings, onStep, lessons && { lessons, pairs });
-          }
+        ? (onStep) => startOn(policy, { ...demonstrator, made, draw }, config, onStep)
         : undefined,
     told,
   };
 }
 
-/** How a policy learns to be asked for repairs of a procedural task; undefined where it is not asked. */
-function repairLessons(
-  made: ProceduralTask,
-  { encode, repair }: TextTask,
-  { drawn, solved, decode }: LessonParts,
-): RepairLessons | undefined {
-  if (repair === undefined) return undefined;
-  const textOf = ({ id, text = "", answer }: Problem): TextProblem => ({ id, prompt: text, answer });
-  return {
-    problem: (random) => encode(drawn(random)),
-    demonstrate: (problem, random) => solved(textOf(problem), random),
-    passes: (problem, completion) => made.verifier.verify(decode(completion), problem.answer) === 1,
-    hindsight(problem, completion) {
-      const answer = made.ending?.(decode(completion)) ?? null;
-      return answer === null ? null : { ...problem, answer };
-    },
-    blank: [],
-    repair,
+/** Teaches a policy a procedural task by demonstrations and, where the configuration says so, repairs and critiques of them. */
+function startOn(
+  policy: TransformerPolicy,
+  by: Demonstrator,
+  { warmStartSteps: steps, warmStartSeed: seed, warmStartRepairs, warmStartCritiques }: RunConfig,
+  onStep: StepListener,
+): Promise<void> {
+  const repairs = repairLessons(by);
+  const lessons = {
+    demonstrate: (random: () => number) => demonstration(by, random),
+    others: (random: Random) => [
+      ...(repairs === undefined ? [] : repairExamples(repairs, repairPairs[warmStartRepairs], random)),
+      ...(warmStartCritiques ? critiqueExamples(by, taughtCritiques, random.next) : []),
+    ],
   };
-}
-
-interface LessonParts {
-  readonly drawn: (random: () => number) => TextProblem;
-  /** the tokens of an attempt */
-  readonly solved: (problem: TextProblem, random: () => number) => number[];
-  readonly decode: (tokens: readonly number[]) => string;
+  return warmStartOn(policy, lessons, { ...demonstrationDefaults, steps, seed }, onStep);
 }
 
 async function verifierOf(config: RunConfig): Promise<OpenedVerifier> {

@@ -1,6 +1,8 @@
 /** What lies between a configuration's texts and a policy's tokens: the tokenizer, the prompt and the steps. */
 
 import type { TransformerPolicy } from "../policies/transformer.ts";
+import type { ProceduralTask } from "../tasks/procedural/procedural-task.ts";
+import { fill, numbered } from "../tasks/template.ts";
 import { HuggingFaceTokenizer } from "../tokenizers/hugging-face.ts";
 import { characterTokenizer, wordTokenizer } from "../tokenizers/symbols.ts";
 import type { Tokenizer } from "../tokenizers/tokenizer.ts";
@@ -44,11 +46,19 @@ export async function openTokenizer(config: RunConfig, policy: TransformerPolicy
   return tokenizer;
 }
 
+/** The characters of a task, and those besides in which its critiques are asked for and written. */
+function symbolsOf({ critiqueTemplate }: RunConfig, { alphabet }: ProceduralTask): string {
+  if (critiqueTemplate === "") return alphabet;
+  const asked = fill(critiqueTemplate, { prompt: "", attempt: "", steps: numbered(["0123456789", ""]) });
+  return Array.from(new Set(alphabet + asked + "0123456789")).join("");
+}
+
 async function tokenizerOf(config: RunConfig, policy: TransformerPolicy | undefined): Promise<Tokenizer> {
   const task = proceduralOf(config);
   switch (config.tokenizer) {
     case "auto":
-      if (task !== undefined && config.policy === "fresh") return characterTokenizer(task.alphabet, [endSymbol]);
+      if (task !== undefined && config.policy === "fresh")
+        return characterTokenizer(symbolsOf(config, task), [endSymbol]);
       if (policy?.tokenizer === undefined) {
         throw new ConfigError(
           `tokenizer: expected tokenizer.json in ${config.policy}, as tokenizer is auto, found none`,

@@ -29,7 +29,7 @@ export interface WarmStartConfig {
   readonly steps: number;
   /** demonstrations per step */
   readonly batch: number;
-  /** repair pairs per step that has some */
+  /** repair pairs, or critiques, per step that has some */
   readonly repairBatch: number;
   /** steps from one that has repair pairs to the next */
   readonly repairEvery: number;
@@ -124,34 +124,36 @@ export const demonstrationDefaults: Omit<LearningConfig, "seed"> & { readonly de
   demonstrations: 8000,
   steps: 1200,
   batch: 32,
-  repairBatch: 0,
+  repairBatch: 32,
   repairEvery: 1,
   lr: 4e-3,
   warmUp: 30,
 };
 
-/** Repairs beside the demonstrations of `warmStartOn`: as many a step, of as many pairs as chain arithmetic has. */
-export const repairLessonDefaults: Readonly<Record<RepairData, PairConfig & Pick<LearningConfig, "repairBatch">>> = {
-  verified: { repairData: "verified", repairs: 3000, blanked: 0, repairBatch: 32 },
-  hindsight: { repairData: "hindsight", repairs: 16_000, blanked: 0.5, repairBatch: 32 },
-  none: { repairData: "none", repairs: 0, blanked: 0, repairBatch: 0 },
+/** Pairs that teach repairs beside the demonstrations of `warmStartOn`: as many as chain arithmetic has. */
+export const repairPairs: Readonly<Record<RepairData, PairConfig>> = {
+  verified: { repairData: "verified", repairs: 3000, blanked: 0 },
+  hindsight: { repairData: "hindsight", repairs: 16_000, blanked: 0.5 },
+  none: { repairData: "none", repairs: 0, blanked: 0 },
 };
 
 /**
- * Trains in place on so many demonstrations that are made at its beginning, drawn again and again, and on pairs of repairs
- * where there are lessons.
+ * Trains in place on so many demonstrations, and on repairs and critiques where there are some, that are made at its beginning,
+ * drawn again and again.
  */
 export async function warmStartOn(
   policy: TransformerPolicy,
-  demonstrate: (random: () => number) => Example,
+  lessons: {
+    readonly demonstrate: (random: () => number) => Example;
+    /** repairs and critiques */
+    readonly others: (random: Random) => readonly Example[];
+  },
   config: LearningConfig & { readonly demonstrations: number },
   onStep: StepListener,
-  repairs?: { readonly lessons: RepairLessons; readonly pairs: PairConfig },
 ): Promise<void> {
   const random = new Random(deriveSeed(config.seed, "warm start"));
-  const demonstrations = Array.from({ length: config.demonstrations }, () => demonstrate(random.next));
-  const taught = repairs === undefined ? [] : repairExamples(repairs.lessons, repairs.pairs, random);
-  await learn(policy, demonstrations, taught, random, config, onStep);
+  const demonstrations = Array.from({ length: config.demonstrations }, () => lessons.demonstrate(random.next));
+  await learn(policy, demonstrations, lessons.others(random), random, config, onStep);
 }
 
 async function learn(

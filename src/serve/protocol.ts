@@ -39,7 +39,7 @@ export const completionBody = z.looseObject({
   prompt: z.union([z.string(), z.array(z.string()).min(1), ids, z.array(ids).min(1)]),
   max_tokens: z.number().int().min(1).nullish(),
   logprobs: z.number().int().min(0).max(5).nullish(),
-  echo: z.literal(false, { error: "echo is not supported" }).nullish(),
+  echo: z.boolean().nullish(),
 });
 
 const textPart = z.looseObject({ type: z.literal("text"), text: z.string() });
@@ -82,6 +82,14 @@ export interface Choice {
   readonly finishReason: "stop" | "length";
 }
 
+/** A prompt that is shown before its choices. */
+export interface Echo {
+  readonly text: string;
+  /** null: the first token is predicted from nothing */
+  readonly logprobs: readonly (number | null)[];
+  readonly pieces: readonly string[];
+}
+
 export interface Answered {
   readonly id: string;
   readonly created: number;
@@ -97,14 +105,25 @@ function usageOf({ prompts, choices }: Answered) {
   return { prompt_tokens: prompt, completion_tokens: completion, total_tokens: prompt + completion };
 }
 
-const idsOf = (answered: Answered, index: number, choice: Choice, wanted: boolean | null | undefined) =>
-  wanted === true && {
-    token_ids: choice.tokens,
-    prompt_token_ids: answered.prompts[Math.floor((index * answered.prompts.length) / answered.choices.length)],
-  };
+/** Which prompt a choice continues. */
+const promptOf = ({ prompts, choices }: Answered, index: number): number =>
+  Math.floor((index * prompts.length) / choices.length);
 
-export function completionAnswer(answered: Answered, body: CompletionBody): object {
+const idsOf = (answered: Answered, index: number, choice: Choice, wanted: boolean | null | undefined) =>
+  wanted === true && { token_ids: choice.tokens, prompt_token_ids: answered.prompts[promptOf(answered, index)] };
+
+/** @param echoes per prompt, where they are wanted: they are in the text and the log-probs, and not in the ids */
+export function completionAnswer(answered: Answered, body: CompletionBody, echoes?: readonly Echo[]): object {
   const { id, created, model, choices } = answered;
+  const shown = (choice: Choice, index: number): Echo => {
+    const echo = echoes?.[promptOf(answered, index)];
+    if (echo === undefined) return choice;
+    return {
+      text: echo.text + choice.text,
+      logprobs: [...echo.logprobs, ...choice.logprobs],
+      pieces: [...echo.pieces, ...choice.pieces],
+    };
+  };
   return {
     id,
     object: "text_completion",
@@ -112,16 +131,16 @@ export function completionAnswer(answered: Answered, body: CompletionBody): obje
     model,
     choices: choices.map((choice, index) => ({
       index,
-      text: choice.text,
+      text: shown(choice, index).text,
       finish_reason: choice.finishReason,
-      logprobs: typeof body.logprobs === "number" ? tokenLogprobs(choice) : null,
+      logprobs: typeof body.logprobs === "number" ? tokenLogprobs(shown(choice, index)) : null,
       ...idsOf(answered, index, choice, body.return_token_ids),
     })),
     usage: usageOf(answered),
   };
 }
 
-function tokenLogprobs({ pieces, logprobs }: Choice): object {
+function tokenLogprobs({ pieces, logprobs }: Echo): object {
   let offset = 0;
   const offsets = pieces.map((piece) => {
     offset += piece.length;

@@ -3,6 +3,7 @@
 import { createHash, randomUUID, timingSafeEqual } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 
+import { packSequences } from "../batch.ts";
 import type { TransformerPolicy } from "../policies/transformer.ts";
 import { Random } from "../random.ts";
 import type { HuggingFaceTokenizer } from "../tokenizers/hugging-face.ts";
@@ -19,6 +20,7 @@ import {
   type ChatBody,
   type Choice,
   type CompletionBody,
+  type Echo,
 } from "./protocol.ts";
 
 export interface ServeOptions {
@@ -58,7 +60,8 @@ export function servePolicy(policy: TransformerPolicy, options: ServeOptions): S
         const prompts = promptsOf(body.prompt).map((prompt) =>
           typeof prompt === "string" ? tokenizer.encode(prompt, true) : prompt,
         );
-        return completionAnswer(await answer(policy, tokenizer, model, prompts, body, body.max_tokens ?? 16), body);
+        const answered = await answer(policy, tokenizer, model, prompts, body, body.max_tokens ?? 16);
+        return completionAnswer(answered, body, body.echo === true ? echoesOf(prompts, policy, tokenizer) : undefined);
       },
     },
     "/v1/chat/completions": {
@@ -143,6 +146,19 @@ async function answer(
   });
   const choices = written.map((completion) => choiceOf(completion, stopTexts, stopIds, tokenizer));
   return { id: `cmpl-${randomUUID()}`, created: Math.floor(Date.now() / 1000), model, prompts, choices };
+}
+
+/** The prompts as the policy measures them. */
+function echoesOf(
+  prompts: readonly (readonly number[])[],
+  policy: TransformerPolicy,
+  tokenizer: HuggingFaceTokenizer,
+): readonly Echo[] {
+  return prompts.map((tokens) => ({
+    text: tokenizer.decode(tokens),
+    logprobs: [null, ...policy.logprobs(packSequences([tokens]))],
+    pieces: tokens.map((token) => tokenizer.decode([token])),
+  }));
 }
 
 /** What is written, up to the first of the stop texts, which is left out; its tokens up to the one that completed it. */

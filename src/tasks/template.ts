@@ -17,6 +17,12 @@ export function needs(template: string, place: string): boolean {
   return template.replace(section, "").includes(`{${place}}`);
 }
 
+/** What a repair's template shows of the answer, in words; undefined: nothing. Such a repair wants a filter. */
+export function hintIn(template: string): string | undefined {
+  if (template.includes("{answer}")) return "the answer";
+  return template.includes("{sibling}") ? "a success" : undefined;
+}
+
 /** Steps of a solution, one a line, each with its number from 1. */
 export const numbered = (steps: readonly string[]): string =>
   steps.map((step, index) => `${index + 1}. ${step.trim()}`).join("\n");

@@ -117,6 +117,7 @@ export function textTask(options: TextTaskOptions): TextTask {
           const number = tokenizer.decode(written).match(/\d+/g)?.at(-1);
           return number === undefined ? null : Number(number) - 1;
         },
+        express: (step: number) => [...tokenizer.encode(String(step + 1)), ...(stop ?? []).slice(0, 1)],
       },
     }),
     write: (tokens) => tokenizer.decode(tokens),

@@ -3,13 +3,20 @@
 import { leavesWithoutReference, regrow, type CorrectionConfig } from "./corrections.ts";
 import type { Problem, Sampler, Verifier } from "./problem.ts";
 import { countTokens, request, sampleAll } from "./rollout.ts";
+import { agreement } from "./identify.ts";
 import { stepsOf, type Tree } from "./tree.ts";
 
-export interface CritiqueConfig {
+/** How a critique is asked for, and how what is written names a step. */
+export interface CritiqueFormat {
   /** the tokens to continue for a critique of a solution's steps; null: none is asked for */
   readonly prompt: (problem: Problem, steps: readonly (readonly number[])[]) => readonly number[] | null;
   /** the index of the step that a critique names; null: none */
   readonly parse: (written: readonly number[], steps: readonly (readonly number[])[]) => number | null;
+  /** the inverse of `parse`: what should be written for the index of a step, to teach it. Default: nothing teaches it. */
+  readonly express?: (step: number) => readonly number[];
+}
+
+export interface CritiqueConfig extends CritiqueFormat {
   /** of a critique */
   readonly maxTokens: number;
   /** token ids that end a critique */
@@ -18,6 +25,22 @@ export interface CritiqueConfig {
   readonly samples?: number;
   /** failed solutions per tree, the first ones; default all */
   readonly maxLeaves?: number;
+}
+
+/**
+ * The sequence that teaches a critique, and where what is learned begins. What it names is known by hindsight: the first step of
+ * the failed solution that differs from a verified one. Null where none does, or none would be asked for or can be taught.
+ */
+export function critiqueSequence(
+  { prompt: ask, express }: CritiqueFormat,
+  problem: Problem,
+  failed: readonly (readonly number[])[],
+  verified: readonly (readonly number[])[],
+): { readonly tokens: readonly number[]; readonly from: number } | null {
+  const { steps: step } = agreement(failed, verified);
+  const prompt = step < failed.length ? ask(problem, failed) : null;
+  if (prompt === null || express === undefined) return null;
+  return { tokens: [...prompt, ...express(step)], from: prompt.length };
 }
 
 export interface CritiqueReport {

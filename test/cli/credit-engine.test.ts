@@ -8,7 +8,7 @@ import { Command, CommanderError } from "commander";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { creditCommand } from "../../src/cli/credit.ts";
 import { errorLine, exitCodeOf } from "../../src/cli/errors.ts";
-import { prepareCredit, type CreditEngine } from "../../src/credit-engine.ts";
+import { creditEngineDefaults, prepareCredit, type CreditEngine } from "../../src/credit-engine.ts";
 import type { CreditedProblem } from "../../src/credit.ts";
 import { openOps } from "../../src/ops/native.ts";
 import { TransformerPolicy } from "../../src/policies/transformer.ts";
@@ -16,6 +16,7 @@ import { parseRecordedProblem } from "../../src/recorded.ts";
 import { servePolicy } from "../../src/serve/server.ts";
 import { HuggingFaceTokenizer } from "../../src/tokenizers/hugging-face.ts";
 import type { Completion } from "../../src/trajectory/index.ts";
+import { noRepairs } from "../../src/trajectory/repair.ts";
 import { loadVerifier } from "../../src/verifiers/module.ts";
 import { install, type Installed } from "../support/installed.ts";
 import { writeLettersModel } from "../support/letters.ts";
@@ -141,6 +142,22 @@ describe("credit against a served policy", () => {
     expect([requests, readFileSync(killed).equals(readFileSync(whole))]).toEqual([asked, true]);
   });
 
+  it("believes repairs by their probabilities without the hint", async () => {
+    const sums = async (name: string, plausibility: string) => {
+      const more = ["--identify", "repair", "--samples", "8", "--repair-template", "{prompt}{attempt}{answer}"];
+      const [, ...args] = options(at(name));
+      const ran = await credit(...args, ...more, "--repair-plausibility", plausibility);
+      expect(ran).toMatchObject({ code: 0, stderr: "" });
+      const repairs = credited(at(name)).map(({ spent }) => spent?.repair ?? noRepairs);
+      const sum = (field: "verified" | "accepted") => repairs.reduce((all, one) => all + one[field], 0);
+      return { verified: sum("verified"), accepted: sum("accepted") };
+    };
+    const [any, sure] = [await sums("any.jsonl", "1e-30"), await sums("sure.jsonl", "1")];
+    expect(any.accepted).toBe(any.verified);
+    expect(any.verified).toBeGreaterThan(0);
+    expect(sure).toEqual({ verified: any.verified, accepted: 0 });
+  });
+
   /** The same computation with the policy's own generator, without HTTP, the command or its files. */
   async function inThisProcess(): Promise<CreditedProblem[]> {
     const tokenizer = await HuggingFaceTokenizer.load(lettersAt);
@@ -160,15 +177,10 @@ describe("credit against a served policy", () => {
           },
         };
       },
+      ...creditEngineDefaults,
       seed: 4,
       sources: ["search", "repair"],
-      template: "{prompt}",
-      chat: false,
       repairTemplate: "{prompt}{attempt}",
-      critiqueTemplate: "{steps}",
-      samples: 1,
-      critiqueTokens: 64,
-      search: { mode: "gallop", maxProbes: 2, samples: 1 },
       maxTokens: 6,
     };
     const config = { tokenizer, steps: { kind: "tokens", count: 2 } } as const;
@@ -283,7 +295,11 @@ describe("credit against an engine in text", () => {
     [["--resume"], "--resume: expected --out"],
     [["--engine", "http://h", "--model", "m", "--verifier", "exact", "--chat"], "--chat: expected --tokenizer too"],
     [["--engine", "http://h", "--model", "m", "--api-key-env", "NO_SUCH_KEY"], "--api-key-env: NO_SUCH_KEY is not set"],
-    [["--engine", "http://h", "--model", "m", "--verifier", "exact", "--repair-template", "{attempt}{answer}"], "expected no {answer}"],
+    [["--engine", "http://h", "--model", "m", "--verifier", "exact", "--repair-template", "{attempt}{answer}"], "expected --repair-plausibility above 0 too, as it shows the answer"],
+    [["--engine", "http://h", "--model", "m", "--verifier", "exact", "--repair-template", "{attempt}{sibling}"], "expected {sibling} between {#sibling} and {/sibling}"],
+    [["--engine", "http://h", "--model", "m", "--verifier", "exact", "--repair-template", "{attempt}{#sibling}{sibling}{/sibling}"], "as it shows a success"],
+    [["--engine", "http://h", "--model", "m", "--verifier", "exact", "--repair-plausibility", "0.1"], "--repair-plausibility: expected --tokenizer too"],
+    [["--repair-plausibility", "2"], "Expected a number in 0 … 1."],
   ])("refuses %j", async (more, message) => {
     const { code, stderr } = await credit(input, ...more);
     expect([code, stderr]).toEqual([2, expect.stringContaining(message)]);

@@ -115,6 +115,39 @@ describe("RemoteSampler", () => {
     expect(completion).toEqual({ tokens: [97, 98], logprobs: [NaN, NaN] });
   });
 
+  it("measures the tokens of sequences by their echo, from where it is told to", async () => {
+    const { url, asked } = await serving(({ prompt }) => ({
+      body: {
+        choices: [{ text: "x", logprobs: { token_logprobs: [null, ...prompt.slice(1).map((id) => -id), -99] } }],
+      },
+    }));
+    const sequences = [
+      { tokens: [1, 2, 3, 4], from: 2 },
+      { tokens: [5, 6], from: 1 },
+      { tokens: [7, 8], from: 2 },
+    ];
+    const measured = await sampler(url).measure(sequences);
+    expect(measured.map((logprobs) => [...logprobs])).toEqual([[-3, -4], [-6], []]);
+    expect(asked.find(({ prompt: [first] }) => first === 1)).toEqual({
+      model: "m",
+      prompt: [1, 2, 3, 4],
+      max_tokens: 1,
+      temperature: 0,
+      echo: true,
+      logprobs: 0,
+    });
+  });
+
+  it.each([
+    ["nothing of the prompt", [-1]],
+    ["no number for one of them", [null, -1, null, -1]],
+  ])("refuses to measure by an answer with %s", async (_, token_logprobs) => {
+    const { url } = await serving(() => ({ body: { choices: [{ text: "x", logprobs: { token_logprobs } }] } }));
+    await expect(sampler(url).measure([{ tokens: [1, 2, 3], from: 1 }])).rejects.toThrow(
+      "measure: expected the log-probs of the prompt in the answer (echo)",
+    );
+  });
+
   it.each([
     [{}, "expected a choice"],
     [{ choices: [] }, "expected a choice"],
@@ -131,6 +164,8 @@ describe("RemoteSampler", () => {
     const { url } = await serving((body) => ({ body: echo(body) }));
     const withSequences = { ...request(1), stopSequences: [[1, 2]] };
     await expect(sampler(url).sample([withSequences])).rejects.toThrow("expected no stopSequences");
+    const inText = sampler(url, { decode: () => "", encode: () => [] });
+    await expect(inText.measure([{ tokens: [1, 2], from: 1 }])).rejects.toThrow("expected ids that are the model's");
     expect(() => sampler(url, { concurrency: 0 })).toThrow("expected concurrency to be an integer ≥ 1, received 0");
     expect(() => sampler(url, { retries: -1 })).toThrow("expected retries to be an integer ≥ 0, received -1");
   });

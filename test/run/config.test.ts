@@ -41,6 +41,10 @@ describe("a configuration", () => {
     [{ ...least, referenceEvery: 1.5 }, /^here: referenceEvery: .*received 1.5$/],
     [{ ...least, repairKeptShare: 2 }, /^here: repairKeptShare: .*received 2$/],
     [{ ...least, repairKeepShare: 0.5 }, "here: unknown field repairKeepShare (did you mean repairKeptShare?)"],
+    [
+      { task: "swaps", warmStartCritiques: true },
+      /^here: warmStartCritiques: expected a procedural task in text, a critiqueTemplate, .*received true$/,
+    ],
     [{ ...least, replayKeep: "oldest" }, /^here: replayKeep: .*received "oldest"$/],
     [{ ...least, replayKeeps: "even" }, "here: unknown field replayKeeps (did you mean replayKeep?)"],
     [{ ...least, klCoeff: 0.1 }, "here: unknown field klCoeff (did you mean klCoef?)"],

@@ -76,6 +76,23 @@ describe("the problems that a program makes", () => {
     expect(unsure.task.segment([0, 0, 0, 0], { logprobs })).toEqual([{ start: 0, end: 2 }, { start: 2, end: 4 }]); // prettier-ignore
   });
 
+  it("are criticised in characters that a fresh policy has, and it is taught to, where the configuration says so", async () => {
+    const asked = { task: "brackets", critiqueTemplate: "{prompt}{steps}? ", warmStartSteps: 3 } as const;
+    const first = async (settings: RunSettings) => {
+      const { task, policy, warmStart } = await made({ ...asked, ...settings });
+      const problem = task.problem(random(1), 0);
+      expect(task.write(task.critique?.prompt(problem, [problem.prompt, problem.prompt]) ?? [])).toMatch(
+        /1\. .*\n2\. .*\? $/s,
+      );
+      expect(task.critique?.parse(task.critique.express?.(11) ?? [], [])).toBe(11);
+      expect(policy.vocabulary).toBe(task.vocabulary);
+      const losses: number[] = [];
+      await warmStart?.((_, loss) => void losses.push(loss));
+      return losses;
+    };
+    expect(await first({ warmStartCritiques: true })).not.toEqual(await first({}));
+  });
+
   it("are demonstrated with as many slips as the configuration says", () => {
     const slipOf = (settings: RunSettings) =>
       warmStartOf(resolveRun({ task: "chain-arithmetic", ...settings }, "here")).slip;

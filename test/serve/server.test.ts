@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { packSequences } from "../../src/batch.ts";
 import { openOps } from "../../src/ops/native.ts";
 import { TransformerPolicy } from "../../src/policies/transformer.ts";
 import { RemoteSampler } from "../../src/remote/remote-sampler.ts";
@@ -41,7 +42,10 @@ interface Answer {
       readonly token_ids?: readonly number[];
       readonly prompt_token_ids?: readonly number[];
       readonly message?: { readonly content: string };
-      readonly logprobs: { readonly tokens: readonly string[]; readonly token_logprobs: readonly number[] } | null;
+      readonly logprobs: {
+        readonly tokens: readonly string[];
+        readonly token_logprobs: readonly (number | null)[];
+      } | null;
     }[];
     readonly usage: Readonly<Record<string, number>>;
     readonly error: { readonly message: string; readonly param: string | null; readonly type: string };
@@ -105,6 +109,22 @@ describe("completions", () => {
     ]);
   });
 
+  it("come behind their prompts where these are echoed, with the log-probs of all but the first token", async () => {
+    const prompt = [[0, 1, 2], [3]];
+    const asked = { prompt, n: 2, max_tokens: 2, temperature: 0, echo: true, logprobs: 0, return_token_ids: true };
+    const { body } = await post("/completions", asked);
+    const greedy = await local(["abc", "d"], 2);
+    expect(body.choices.map(({ text }) => text)).toEqual(
+      ["abc", "abc", "d", "d"].map((head, c) => `${head}${greedy[Math.floor(c / 2)].text ?? ""}`),
+    );
+    const measured = [...policy.logprobs(packSequences([prompt[0]]))];
+    expect(body.choices[1].logprobs?.token_logprobs).toEqual([null, ...measured, ...greedy[0].logprobs]);
+    expect(body.choices[2].logprobs?.token_logprobs).toEqual([null, ...greedy[1].logprobs]);
+    expect(body.choices[0].logprobs?.tokens.join("")).toBe(body.choices[0].text);
+    expect(body.choices[0].token_ids).toEqual(greedy[0].tokens);
+    expect(body.usage.completion_tokens).toBe(2 * (greedy[0].tokens.length + greedy[1].tokens.length));
+  });
+
   it("end before a stop text, wherever its tokens lie", async () => {
     const [{ text = "" }] = await local(["abc"], 20);
     const stop = text.slice(4, 6);
@@ -150,7 +170,7 @@ describe("what cannot be answered", () => {
     ["/completions", { prompt, temperature: -1 }, 400, "temperature"],
     ["/completions", { prompt, top_p: 0 }, 400, "top_p"],
     ["/completions", { prompt, n: 1000 }, 400, "n"],
-    ["/completions", { prompt, echo: true }, 400, "echo"],
+    ["/completions", { prompt, echo: 1 }, 400, "echo"],
     ["/completions", { prompt: [[99]] }, 400, "prompt"],
     ["/completions", { prompt, model: "gpt" }, 404, "model"],
     ["/chat/completions", { messages: [] }, 400, "messages"],
@@ -232,5 +252,17 @@ describe("RemoteSampler against the server", () => {
       expect(tokens).toEqual(own[r].tokens.slice(0, length));
       expect(logprobs).toEqual(own[r].logprobs.slice(0, length));
     });
+  });
+
+  it("measures what the policy measures", async () => {
+    const sequences = [
+      { tokens: [0, 1, 2, 3], from: 2 },
+      { tokens: [5, 6], from: 1 },
+      { tokens: [7, 8, 9], from: 3 },
+    ];
+    const measured = await new RemoteSampler({ baseUrl: url, model: "letters", key }).measure(sequences);
+    expect(measured.map((logprobs) => [...logprobs])).toEqual(
+      sequences.map(({ tokens, from }) => [...policy.logprobs(packSequences([tokens]))].slice(from - 1)),
+    );
   });
 });

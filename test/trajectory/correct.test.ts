@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import {
   correct,
+  critiqueSequence,
   fixedTokens,
   type CorrectConfig,
   type SampleRequest,
@@ -256,6 +257,21 @@ describe("correct by critique", () => {
     });
     expect(prefixes(sampler)).toEqual([["2 100 3", "2 100 4"]]);
     expect(report.critique).toEqual({ asked: 2, named: 0, verified: 0, tokens: 2 });
+  });
+
+  it("is taught by the first step that differs from a verified solution", () => {
+    const problem = { id: "p", prompt: [1] };
+    const format = { ...asking, express: (step: number) => [step + 1] };
+    const failed = [[3], [4], [5]];
+    expect(critiqueSequence(format, problem, failed, [[3], [6]])).toEqual({
+      tokens: [1, failure, 3, 4, 5, 2],
+      from: 5,
+    });
+    expect(critiqueSequence(format, problem, failed, [[3]])).toMatchObject({ tokens: [1, failure, 3, 4, 5, 2] });
+    // It only stopped too early; nothing says how a step is named; none is asked for.
+    expect(critiqueSequence(format, problem, [[3]], [[3], [6]])).toBeNull();
+    expect(critiqueSequence(asking, problem, failed, [[6]])).toBeNull();
+    expect(critiqueSequence({ ...format, prompt: () => null }, problem, failed, [[6]])).toBeNull();
   });
 
   it("comes after repair and before search, for what is left", async () => {
