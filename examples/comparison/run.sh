@@ -35,10 +35,15 @@ $compare $here/chain.yaml $rates $more --set policy=runs/h75/policy --set repair
   --seeds 10,11 --json "$out/tuning.h75.json"
 $compare $here/chain.yaml $rates --set policy=runs/h35/policy --set repairFormat=backward --set warmStartSeed=107 \
   --set evaluateEvery=120000 --seeds 10,11 --json "$out/tuning.h35.json"
-for start in v75 v35; do
-  $compare $here/chain.yaml $rates --set policy=runs/$start/policy --set repairFormat=forward --set warmStartSeed=107 \
+verified() { # START VARIANTS
+  start=$1
+  shift
+  $compare $here/chain.yaml $rates "$@" --set policy=runs/$start/policy --set repairFormat=forward --set warmStartSeed=107 \
     --set evaluateEvery=120000 --seeds 10,11 --json "$out/tuning.$start.json"
-done
+}
+verified v75
+slower=method=iop,repair=true,lr=0.0003
+verified v35 i3e4x4:$slower ir3e4x4:$slower,replay=both ip3e4x4:$slower,contrast=positive ipr3e4x4:$slower,replay=both,contrast=positive
 
 # ── methods
 full=repair=true,repairsPerGroup=4,repairPlausibility=0.003
@@ -63,6 +68,10 @@ for seed in $seeds; do
     outcome-slower:method=outcome,lr=0.0003,epochs=2 outcome-slowest:method=outcome,lr=0.0001,epochs=4 \
     positiveOnly-slower:method=positiveOnly,lr=0.0003,epochs=4
   from v90 forward $seed outcome:lr=0.0006,epochs=2 positiveOnly iop-with-verified-pairs:method=iop,repair=true
+  from v75 forward $seed outcome:lr=0.0006,epochs=2 positiveOnly iop-with-verified-pairs:method=iop,repair=true \
+    iop-with-verified-pairs-positive:method=iop,repair=true,contrast=positive
+  from v35 forward $seed outcome:lr=0.0003,epochs=2 positiveOnly:lr=0.0003,epochs=4 \
+    iop-with-verified-pairs:method=iop,repair=true iop-with-verified-pairs-positive:method=iop,repair=true,contrast=positive
   from f90 hinted $seed outcome:lr=0.0006,epochs=2 positiveOnly \
     iop:repair=true,repairsPerGroup=4,repairPlausibility=0.01,replay=both \
     iop-without-replay:method=iop,repair=true,repairsPerGroup=4,repairPlausibility=0.01 \
@@ -73,6 +82,9 @@ for seed in $seeds; do
     iop-bisect-positive:method=iop,search=bisect,searchProbes=4,contrast=positive \
     monteCarlo:problemsPerIteration=8,lr=0.0001,epochs=2 \
     --set policy=runs/w90/policy --set evaluateEvery=60000 --seeds $seed --json "$out/methods.w90.$seed.json"
+  $compare $here/swaps-repairs.yaml positiveOnly iop:$full,replay=both,search=none \
+    iop-positive:method=iop,$full,replay=both,search=none,contrast=positive \
+    --set policy=runs/hw90/policy --set evaluateEvery=60000 --seeds $seed --json "$out/methods.hw90.$seed.json"
 done
 
 # ── parts

@@ -11,7 +11,7 @@ const lessons: RepairLessons = {
   blank: [],
   repair: { prompt: ({ prompt, answer }, failed) => [...prompt, ...failed, 9, Number(answer)] },
 };
-const pairs = (repairData: "verified" | "hindsight", blanked = 0) =>
+const pairs = (repairData: "verified" | "hindsight" | "none", blanked = 0) =>
   repairExamples(lessons, { repairData, repairs: 200, blanked }, new Random(1));
 
 describe("repair pairs", () => {
@@ -35,6 +35,10 @@ describe("repair pairs", () => {
     }
     expect(new Set(found.map(({ tokens }) => tokens[4]))).toEqual(new Set([1, 2, 3]));
     expect(new Set(found.map(({ tokens }) => tokens[1]))).toEqual(new Set([1, 2, 3, 4]));
+  });
+
+  it("are none where repairs are not taught", () => {
+    expect(pairs("none")).toEqual([]);
   });
 
   it("show no attempt in the share that is blanked", () => {
