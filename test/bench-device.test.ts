@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { describe, expect, it } from "vitest";
-import { python, torchVersion } from "../bench/peers/python.ts";
+import { torchVersion } from "../bench/peers/python.ts";
+import { python } from "./support/python.ts";
 import { hostPlugin } from "./support/cuda.ts";
 
 const torch = torchVersion();

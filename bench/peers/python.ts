@@ -7,6 +7,7 @@ import { spawn, spawnSync, type ChildProcessWithoutNullStreams } from "node:chil
 import { once } from "node:events";
 import { createInterface, type Interface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { python } from "../../test/support/python.ts";
 import type { Contestant, Sampling } from "../turns.ts";
 
 export interface PythonJob {
@@ -16,8 +17,6 @@ export interface PythonJob {
   readonly threads: number;
 }
 
-/** The interpreter; `STEPCREDIT_PYTHON` names another. */
-export const python = process.env["STEPCREDIT_PYTHON"] ?? "/usr/bin/python3";
 const pathOf = (script: string): string => fileURLToPath(new URL(script, import.meta.url));
 
 /** PyTorch's version; undefined where it is not installed. */

@@ -2,10 +2,10 @@ import { spawnSync } from "node:child_process";
 import { cpSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { python } from "../../bench/peers/python.ts";
 import { openOps } from "../../src/ops/native.ts";
 import { hostPlugin, runsOnHost } from "../support/cuda.ts";
 import { repository } from "../support/imports.ts";
+import { python } from "../support/python.ts";
 import { install, node, type Installed } from "../support/installed.ts";
 
 const onDevice =
