@@ -33,7 +33,12 @@ rates="o1e4x4:method=outcome,lr=0.0001,epochs=4 o3e4x2:method=outcome,lr=0.0003,
 more="o3e4x4:method=outcome,lr=0.0003,epochs=4 o1e3x2:method=outcome,lr=0.001,epochs=2"
 $compare $here/chain.yaml $rates $more --set policy=runs/h75/policy --set repairFormat=backward --set warmStartSeed=107 \
   --seeds 10,11 --json "$out/tuning.h75.json"
-$compare $here/chain.yaml $rates --set policy=runs/h35/policy --set repairFormat=backward --set warmStartSeed=107 \
+baselines="m3e5x2:method=monteCarlo,problemsPerIteration=8,lr=0.00003,epochs=2 m1e4x2:method=monteCarlo,problemsPerIteration=8,lr=0.0001,epochs=2 \
+  m3e4x2:method=monteCarlo,problemsPerIteration=8,lr=0.0003,epochs=2 t1e4x2:method=tree,groupSize=4,branches=4,lr=0.0001,epochs=2 \
+  t3e4x2:method=tree,groupSize=4,branches=4,lr=0.0003,epochs=2 t6e4x2:method=tree,groupSize=4,branches=4,lr=0.0006,epochs=2"
+$compare $here/chain.yaml $baselines --set policy=runs/h90/policy --set repairFormat=backward --set warmStartSeed=107 \
+  --set evaluateEvery=120000 --seeds 10,11 --json "$out/tuning.h90.json"
+$compare $here/chain.yaml $rates $baselines --set policy=runs/h35/policy --set repairFormat=backward --set warmStartSeed=107 \
   --set evaluateEvery=120000 --seeds 10,11 --json "$out/tuning.h35.json"
 verified() { # START VARIANTS
   start=$1
@@ -41,12 +46,15 @@ verified() { # START VARIANTS
   $compare $here/chain.yaml $rates "$@" --set policy=runs/$start/policy --set repairFormat=forward --set warmStartSeed=107 \
     --set evaluateEvery=120000 --seeds 10,11 --json "$out/tuning.$start.json"
 }
-verified v75
+pairs=method=iop,repair=true
+verified v75 i6e4x4:$pairs i6e4x4-half:$pairs,penaltyWeight=0.5 i6e4x4-quarter:$pairs,penaltyWeight=0.25 \
+  i6e4x4-rows256:$pairs,rowsPerBatch=256 ip6e4x4:$pairs,contrast=positive
 slower=method=iop,repair=true,lr=0.0003
 verified v35 i3e4x4:$slower ir3e4x4:$slower,replay=both ip3e4x4:$slower,contrast=positive ipr3e4x4:$slower,replay=both,contrast=positive
 
 # ── methods
 full=repair=true,repairsPerGroup=4,repairPlausibility=0.003
+quarter=method=iop,$full,replay=both,penaltyWeight=0.25
 from() { # START FORMAT SEED VARIANTS: chain arithmetic from a start
   start=$1 format=$2 seed=$3
   shift 3
@@ -57,21 +65,28 @@ for seed in $seeds; do
   from h75 backward $seed outcome:lr=0.0003,epochs=2 positiveOnly:lr=0.0003,epochs=4 \
     iop-without-repair:method=iop,repair=false,lr=0.0003,epochs=4 iop:$full,replay=both \
     positiveOnly-with-replay:method=positiveOnly,replay=solutions,lr=0.0003,epochs=4 \
-    iop-positive:method=iop,$full,replay=both,contrast=positive \
+    iop-positive:method=iop,$full,replay=both,contrast=positive iop-quarter:$quarter \
     monteCarlo:problemsPerIteration=8,lr=0.0001,epochs=2 tree:groupSize=4,branches=4,lr=0.0003,epochs=2
   from h35 backward $seed outcome:lr=0.0003,epochs=2 positiveOnly \
     iop-without-repair:method=iop,repair=false iop:$full,replay=both \
-    iop-positive:method=iop,$full,replay=both,contrast=positive positiveOnly-with-replay:method=positiveOnly,replay=solutions
+    iop-positive:method=iop,$full,replay=both,contrast=positive positiveOnly-with-replay:method=positiveOnly,replay=solutions \
+    iop-quarter:$quarter monteCarlo:problemsPerIteration=8,lr=0.0001,epochs=2 \
+    monteCarlo-faster:method=monteCarlo,problemsPerIteration=8,lr=0.0003,epochs=2 \
+    tree:groupSize=4,branches=4,lr=0.0003,epochs=2
   from h90 backward $seed outcome:lr=0.0006,epochs=2 positiveOnly iop-without-repair:method=iop,repair=false \
     iop:$full,replay=both iop-without-replay:method=iop,$full positiveOnly-with-replay:method=positiveOnly,replay=solutions \
     iop-positive:method=iop,$full,replay=both,contrast=positive \
     outcome-slower:method=outcome,lr=0.0003,epochs=2 outcome-slowest:method=outcome,lr=0.0001,epochs=4 \
-    positiveOnly-slower:method=positiveOnly,lr=0.0003,epochs=4
-  from v90 forward $seed outcome:lr=0.0006,epochs=2 positiveOnly iop-with-verified-pairs:method=iop,repair=true
-  from v75 forward $seed outcome:lr=0.0006,epochs=2 positiveOnly iop-with-verified-pairs:method=iop,repair=true \
+    positiveOnly-slower:method=positiveOnly,lr=0.0003,epochs=4 iop-quarter:$quarter \
+    monteCarlo:problemsPerIteration=8,lr=0.0001,epochs=2 tree:groupSize=4,branches=4,lr=0.0003,epochs=2
+  from v90 forward $seed outcome:lr=0.0006,epochs=2 positiveOnly iop-with-verified-pairs:method=iop,repair=true \
     iop-with-verified-pairs-positive:method=iop,repair=true,contrast=positive
+  from v75 forward $seed outcome:lr=0.0006,epochs=2 positiveOnly iop-with-verified-pairs:method=iop,repair=true \
+    iop-with-verified-pairs-positive:method=iop,repair=true,contrast=positive iop-quarter:method=iop,repair=true,penaltyWeight=0.25
   from v35 forward $seed outcome:lr=0.0003,epochs=2 positiveOnly:lr=0.0003,epochs=4 \
-    iop-with-verified-pairs:method=iop,repair=true iop-with-verified-pairs-positive:method=iop,repair=true,contrast=positive
+    iop-with-verified-pairs:method=iop,repair=true iop-with-verified-pairs-positive:method=iop,repair=true,contrast=positive \
+    iop-slower-with-replay:$slower,replay=both \
+    positiveOnly-with-replay:method=positiveOnly,lr=0.0003,replay=solutions
   from f90 hinted $seed outcome:lr=0.0006,epochs=2 positiveOnly \
     iop:repair=true,repairsPerGroup=4,repairPlausibility=0.01,replay=both \
     iop-without-replay:method=iop,repair=true,repairsPerGroup=4,repairPlausibility=0.01 \
@@ -80,10 +95,14 @@ for seed in $seeds; do
   $compare $here/swaps.yaml outcome:lr=0.0003,epochs=2 outcome-faster:method=outcome,lr=0.0006,epochs=2 positiveOnly \
     iop-siblings:method=iop,search=none iop-search:method=iop,search=gallop iop-bisect:method=iop,search=bisect,searchProbes=4 \
     iop-bisect-positive:method=iop,search=bisect,searchProbes=4,contrast=positive \
+    iop-bisect-subsequence:method=iop,search=bisect,searchProbes=4,tokenDiff=subsequence \
+    iop-quarter:method=iop,search=bisect,searchProbes=4,penaltyWeight=0.25 \
     monteCarlo:problemsPerIteration=8,lr=0.0001,epochs=2 \
     --set policy=runs/w90/policy --set evaluateEvery=60000 --seeds $seed --json "$out/methods.w90.$seed.json"
-  $compare $here/swaps-repairs.yaml positiveOnly iop:$full,replay=both,search=none \
-    iop-positive:method=iop,$full,replay=both,search=none,contrast=positive \
+  $compare $here/swaps-repairs.yaml outcome:lr=0.0003,epochs=2 positiveOnly \
+    iop-siblings:method=iop,repair=false,search=none \
+    iop:$full,replay=both,search=none \
+    iop-positive:method=iop,$full,replay=both,search=none,contrast=positive iop-quarter:$quarter,search=none \
     --set policy=runs/hw90/policy --set evaluateEvery=60000 --seeds $seed --json "$out/methods.hw90.$seed.json"
 done
 
@@ -94,8 +113,8 @@ $compare $here/chain.yaml iop:$iop,replay=both penalty-step:$iop,replay=both,pen
   penalty-suffix:$iop,replay=both,penalty=suffix only-positive:$iop,replay=both,contrast=positive \
   only-negative:$iop,replay=both,contrast=negative replay-none:$iop replay-solutions:$iop,replay=solutions \
   replay-repairs:$iop,replay=repairs no-filter:method=iop,repair=true,repairsPerGroup=4,replay=both \
-  $small --seeds 0,1,2 --json "$out/ablation.h75.json"
-$bench/hindsight-causes.ts $here/chain.yaml "$out/causes.h75.json" 0,1,2 whole,hidden,alone policy=runs/h75/policy \
+  diff-subsequence:$iop,replay=both,tokenDiff=subsequence $small --seeds 0,1,2,3,4 --json "$out/ablation.h75.json"
+$bench/hindsight-causes.ts $here/chain.yaml "$out/causes.h75.json" 0,1,2,3,4 whole,hidden,alone policy=runs/h75/policy \
   repairFormat=backward repairsPerGroup=4 repairPlausibility=0.003 replay=both budgetTokens=120000 evaluateEvery=60000
 
 # ── who names the right step
