@@ -21,48 +21,41 @@ import time
 import torch
 
 import plugin as abi
-import subjects
+from shapes import LARGE, SMALL
+from subject import forget_compiled, synchronize, torch_dtype
 
-SMALL = [
-    (subjects.logprobs, (5, 301)),
-    (subjects.logprobs, (3, 4096)),
-    (subjects.policy_update, (5, 301)),
-    (subjects.policy_update, (3, 4096)),
-    (subjects.linear_logprobs, (7, 130, 24)),
-    (subjects.linear_logprobs_by_products, (7, 130, 32)),
-    (subjects.linear_logprobs_by_tiles, (7, 130, 32)),
-    (subjects.linear_logprobs_backward, (7, 130, 24)),
-]
-# Vocabularies of Llama 2, Llama 3 and Qwen 2.5; widths of Qwen 2.5 0.5B and of Llama 3 8B.
-LARGE = [
-    *[(subjects.logprobs, (rows, V)) for rows, V in [(4096, 32000), (4096, 128256), (4096, 151936), (8192, 151936)]],
-    *[(subjects.policy_update, (rows, V)) for rows, V in [(4096, 32000), (4096, 128256), (4096, 151936), (8192, 151936)]],
-    *[
-        (way, (4096, V, H))
-        for V, H in [(32000, 4096), (128256, 4096), (151936, 896)]
-        for way in [subjects.linear_logprobs_by_products, subjects.linear_logprobs_by_tiles]
-    ],
-    *[(subjects.linear_logprobs_backward, (4096, V, H)) for V, H in [(32000, 4096), (151936, 896)]],
-]
 # Of the norm. f32: sums of f32 in another order. Half types: a gradient in the type is rounded to the nearest, by up to 2^-8 of an
 # element in bf16 and 2^-11 in f16; twice that is allowed.
 TOLERANCE = {"f32": 1e-5, "bf16": 8e-3, "f16": 1e-3}
+# Peers in bf16 round logits and log-probs to it on their way: that they compute the same is shown by their f32 form.
+PEER_TOLERANCE = {"f32": 1e-5, "bf16": 3e-2}
 ROUNDS, SECONDS = 5, 0.1
 
 
 def relative_error(found, truth):
+    """‖found − truth‖ / ‖truth‖; of integers, whether any differs."""
+    if not truth.is_floating_point():
+        return math.inf if (found != truth).any() else 0.0
     return ((found.double() - truth).norm() / truth.norm()).item()
 
 
+def disagreements(found, truth, tolerance):
+    """The outputs that are off, with how far. What only one of the two has is not compared."""
+    errors = {name: relative_error(found[name], truth[name]) for name in truth if name in found}
+    return [f"{name}: off by {error:.3g}" for name, error in errors.items() if not error <= tolerance]
+
+
 def check(subject, wait):
-    """The names of outputs that are off, with how far: ‖ours − float64‖ / ‖float64‖ above the tolerance of the type."""
+    """What is off among the outputs of ours, all of which have to be there, and among those of its peers."""
+    truth = subject.truth()
     subject.ours()
     wait()
-    found, wrong = subject.outputs(), []
-    for name, truth in subject.truth().items():
-        error = relative_error(found[name], truth)
-        if not error <= TOLERANCE[subject.dtype]:
-            wrong.append(f"{name}: off by {error:.3g}")
+    found = subject.outputs()
+    wrong = [f"{name}: missing" for name in truth if name not in found]
+    wrong += disagreements(found, truth, TOLERANCE[subject.dtype])
+    if subject.dtype in PEER_TOLERANCE:
+        for peer, run in subject.peers.items():
+            wrong += [f"{peer}: {what}" for what in disagreements(run(), truth, PEER_TOLERANCE[subject.dtype])]
     return wrong
 
 
@@ -90,7 +83,7 @@ def copy_floor(device):
 
 def product_floor(device, dtype):
     """Operations a second of a matrix product 8192 x 8192 x 8192, accumulated in f32, without tf32."""
-    a, b = (torch.randn(8192, 8192, device=device).to(subjects.torch_dtype(dtype)) for _ in range(2))
+    a, b = (torch.randn(8192, 8192, device=device).to(torch_dtype(dtype)) for _ in range(2))
     ms = statistics.median(milliseconds(lambda: a @ b, torch.cuda.synchronize) for _ in range(ROUNDS))
     return 2 * 8192**3 / (ms / 1e3)
 
@@ -118,13 +111,28 @@ def environment(plugin):
     }
 
 
+def warm(contestants):
+    """Runs each once, which compiles it and touches its memory. Gives why some cannot be timed, and leaves those out."""
+    skipped = {}
+    for name, (run, wait) in list(contestants.items()):
+        try:
+            run()
+            wait()
+        except torch.cuda.OutOfMemoryError:
+            if name == "ours":
+                raise
+            skipped[name] = "out of memory"
+            del contestants[name]
+            gc.collect()
+            torch.cuda.empty_cache()
+    return skipped
+
+
 def timed(subject, plugin, copy_rate, product_rate):
     contestants = {"ours": (subject.ours, plugin.wait)}
     for name, run in subject.peers.items():
         contestants[name] = (run, torch.cuda.synchronize)
-    for run, wait in contestants.values():
-        run()  # compiles and touches memory
-        wait()
+    skipped = warm(contestants)
     samples = {name: [] for name in contestants}
     for _ in range(ROUNDS):
         for name, (run, wait) in contestants.items():
@@ -147,15 +155,17 @@ def timed(subject, plugin, copy_rate, product_rate):
         "floorMs": floor,
         "ratioToFloor": ours / floor,
         "peers": {name: {"medianMs": ms, "ratio": ms / ours} for name, ms in peers.items()},
+        "skipped": skipped,
     }
 
 
 def line(row):
     rates = f"{row['bytes'] / row['medianMs'] / 1e6:8.0f} GB/s {row['flops'] / row['medianMs'] / 1e9:8.1f} TFLOP/s"
-    peers = ", ".join(f"{name} {peer['ratio']:.2f}" for name, peer in row["peers"].items())
+    peers = [f"{name} {peer['ratio']:.2f}" for name, peer in row["peers"].items()]
+    peers += [f"{name} skipped: {why}" for name, why in row["skipped"].items()]
     return (
         f"{row['op']:<24}{row['shape']:<28}{row['dtype']:<6}{row['medianMs']:9.3f} ms {rates}"
-        f"  {100 / row['ratioToFloor']:5.1f} % of the floor's rate; {peers}"
+        f"  {100 / row['ratioToFloor']:5.1f} % of the floor's rate; {', '.join(peers)}"
     )
 
 
@@ -174,7 +184,7 @@ def main():
         parser.error("a plug-in compiled for the host can only be checked: --check")
 
     def wait():
-        subjects.synchronize(place)
+        synchronize(place)
         plugin.wait()
 
     print(f"{plugin.device}; {plugin.build}; PyTorch {torch.__version__}")
@@ -184,7 +194,7 @@ def main():
             subject = make(plugin, place, *sizes, dtype)
             if subject is None:
                 continue
-            subjects.synchronize(place)
+            synchronize(place)
             problems = check(subject, wait)
             wrong += len(problems)
             print(f"{subject.op} {subject.shape} {dtype}: {'; '.join(problems) or 'agrees'}")
@@ -206,6 +216,7 @@ def main():
             print(line(row), flush=True)
             rows.append(row)
             del subject
+            forget_compiled()
             gc.collect()
             torch.cuda.empty_cache()
     if arguments.json:
