@@ -18,7 +18,16 @@ describe.skipIf(torch === undefined)("the benches of a device (skipped without P
     expect(new Set(lines.map((line) => line.split(" ")[0]))).toEqual(
       new Set([
         "logprobs",
+        "logprobsBackward",
         "policyUpdate.clip",
+        "sample.greedy",
+        "sample.topP",
+        "scatterAdvantages",
+        "scatterAdvantagesBackward",
+        "adamw",
+        "treeAttention",
+        "treeAttentionBackward",
+        "decodeAttention",
         "linearLogprobs",
         "linearLogprobs.products",
         "linearLogprobs.tiles",

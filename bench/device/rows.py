@@ -1,4 +1,4 @@
-"""Ops on rows of logits: logprobs and the clipped policy update."""
+"""Ops on rows of logits: logprobs, its backward and the clipped policy update."""
 
 import math
 
@@ -6,7 +6,7 @@ import torch
 
 import peers as others
 import plugin as abi
-from subject import Subject, logit_rows, random_rows, unwritten, with_peers
+from subject import Subject, logit_rows, random_rows, synchronize, unwritten, with_peers
 
 EPS_LOW, EPS_HIGH = 0.2, 0.28
 
@@ -61,6 +61,48 @@ def logprobs(plugin, device, rows, vocabulary, dtype):
         0,
         peers,
         (logits, offsets, targets),
+    )
+
+
+def logprobs_backward(plugin, device, rows, vocabulary, dtype):
+    logits, offsets, targets = random_rows(rows, vocabulary, dtype, device)
+    upstream = torch.randn(rows, device=device)
+    lse, out = (unwritten(rows, device=device) for _ in range(2))
+    dlogits = unwritten(rows, vocabulary, device=device, dtype=logits.dtype)
+    shared = logit_rows(logits, dtype, offsets, targets)
+    forward = abi.Logprobs(shared, abi.at(lse), abi.at(out), None, None)
+    record = abi.LogprobsBackward(shared, abi.at(lse), None, abi.at(upstream), None, abi.at(dlogits))
+    synchronize(device)
+    plugin.run("logprobs", forward)
+    plugin.wait()
+
+    def from_lse(logits, lse):
+        """What ours is given and gives, written out: an autograd of the forward would compute the log-sum-exp again."""
+        slope = torch.exp(logits.float() - lse[:, None]).mul(-upstream[:, None])
+        return {"dlogits": slope.scatter_add(-1, targets.long()[:, None], upstream[:, None]).to(logits.dtype)}
+
+    def truth():
+        leaf = logits.double().requires_grad_()
+        return {"dlogits": torch.autograd.grad(logprobs_of(leaf, targets), leaf, upstream.double())[0]}
+
+    def of_trl():
+        leaf = logits.detach().requires_grad_()
+        found = others.selective_logprobs(leaf, targets)
+        return {"dlogits": torch.autograd.grad(found, leaf, upstream.to(found.dtype))[0]}
+
+    peers = with_peers(from_lse, logits, lse)
+    peers["TRL's formula, forward too"] = of_trl
+    return Subject(
+        "logprobsBackward",
+        f"[{rows}, {vocabulary}]",
+        dtype,
+        lambda: plugin.run("logprobs_backward", record),
+        lambda: {"dlogits": dlogits},
+        truth,
+        2 * rows * vocabulary * logits.element_size(),
+        0,
+        peers,
+        (logits, offsets, targets, upstream, lse, out),
     )
 
 
