@@ -7,7 +7,8 @@ from subject import Subject, unwritten, with_peers
 
 # Targets of a step, on average; every eighth step is of a prompt and carries no credit.
 STEP = 48
-ADAM = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.1}
+# A large lr, so that an error in the step is seen in the parameters.
+ADAM = {"lr": 0.1, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.1}
 EARLIER = 2  # steps before the one that is taken
 
 
