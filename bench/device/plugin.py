@@ -326,6 +326,12 @@ class Plugin:
     def wait(self):
         self.call(self.table.wait, self.queue)
 
+    def stream(self):
+        """The queue's own stream, a cudaStream_t as a number."""
+        found = ctypes.c_uint64()
+        self.call(self.table.stream_of, self.queue, ctypes.byref(found))
+        return found.value
+
     def close(self):
         self.call(self.table.close_queue, self.queue)
 

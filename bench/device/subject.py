@@ -11,6 +11,8 @@ import torch
 
 import plugin as abi
 
+COMPILED = "torch compiled"
+
 
 @dataclasses.dataclass
 class Subject:
@@ -35,7 +37,7 @@ def with_peers(function, *arguments):
     peers = {"torch eager": lambda: function(*arguments)}
     if hasattr(torch, "compile"):
         fast = torch.compile(function, dynamic=False)
-        peers["torch compiled"] = lambda: fast(*arguments)
+        peers[COMPILED] = lambda: fast(*arguments)
     return peers
 
 
