@@ -1,162 +1,111 @@
-"""Checks, then times, the ops of a plug-in on its device beside PyTorch (eager and compiled) and Triton.
+"""Checks, then times, the ops of a plug-in on its device beside PyTorch (eager and compiled), Triton and other trainers' formulas.
 
     python3 bench/device/bench.py --plugin build-cuda/Release/stepcredit_cuda.so --json record.json
+    python3 bench/device/bench.py --plugin build-cuda/Release/stepcredit_cuda.so --only tree_attention --json trees.json
     python3 bench/device/bench.py --plugin build-cuda/host/stepcredit_cuda_host.so --check
 
-It needs PyTorch on the device of the plug-in. --check runs small sizes against float64 and times nothing: the only thing to do
-with a plug-in that was compiled for the host. The record has the fields of `npm run bench -- --json`. Floors are measured in the same
-run: the bandwidth of a large copy for what moves memory, the rate of a large matrix product of the same type for what multiplies.
+It needs PyTorch on the device of the plug-in. --check runs small sizes against float64 and times nothing. With a plug-in that was
+compiled for the host there are only that and --rehearse, which takes the small sizes through all that timing does, to see that it
+works; its figures mean nothing. The record has the fields of `npm run bench -- --json`, and is written after each row. Floors are
+measured in the same run: the bandwidth of a large copy for what moves memory, the rate of a large matrix product of the same type
+for what multiplies.
 """
 
 import argparse
 import datetime
-import gc
 import json
-import math
-import statistics
 import subprocess
 import sys
-import time
 
 import torch
 
 import plugin as abi
-import subjects
+from agreement import check
+from shapes import LARGE, SMALL
+from subject import forget_compiled, synchronize
+from timing import clocks, floors, freed, timed
 
-SMALL = [
-    (subjects.logprobs, (5, 301)),
-    (subjects.logprobs, (3, 4096)),
-    (subjects.policy_update, (5, 301)),
-    (subjects.policy_update, (3, 4096)),
-    (subjects.linear_logprobs, (7, 130, 24)),
-    (subjects.linear_logprobs_by_products, (7, 130, 32)),
-    (subjects.linear_logprobs_by_tiles, (7, 130, 32)),
-    (subjects.linear_logprobs_backward, (7, 130, 24)),
-]
-# Vocabularies of Llama 2, Llama 3 and Qwen 2.5; widths of Qwen 2.5 0.5B and of Llama 3 8B.
-LARGE = [
-    *[(subjects.logprobs, (rows, V)) for rows, V in [(4096, 32000), (4096, 128256), (4096, 151936), (8192, 151936)]],
-    *[(subjects.policy_update, (rows, V)) for rows, V in [(4096, 32000), (4096, 128256), (4096, 151936), (8192, 151936)]],
-    *[
-        (way, (4096, V, H))
-        for V, H in [(32000, 4096), (128256, 4096), (151936, 896)]
-        for way in [subjects.linear_logprobs_by_products, subjects.linear_logprobs_by_tiles]
-    ],
-    *[(subjects.linear_logprobs_backward, (4096, V, H)) for V, H in [(32000, 4096), (151936, 896)]],
-]
-# Of the norm. f32: sums of f32 in another order. Half types: a gradient in the type is rounded to the nearest, by up to 2^-8 of an
-# element in bf16 and 2^-11 in f16; twice that is allowed.
-TOLERANCE = {"f32": 1e-5, "bf16": 8e-3, "f16": 1e-3}
 ROUNDS, SECONDS = 5, 0.1
 
 
-def relative_error(found, truth):
-    return ((found.double() - truth).norm() / truth.norm()).item()
-
-
-def check(subject, wait):
-    """The names of outputs that are off, with how far: ‖ours − float64‖ / ‖float64‖ above the tolerance of the type."""
-    subject.ours()
-    wait()
-    found, wrong = subject.outputs(), []
-    for name, truth in subject.truth().items():
-        error = relative_error(found[name], truth)
-        if not error <= TOLERANCE[subject.dtype]:
-            wrong.append(f"{name}: off by {error:.3g}")
-    return wrong
-
-
-def milliseconds(run, wait):
-    """Of one call, from as many in a row as take SECONDS, and at least three."""
-    wait()
-    start = time.perf_counter()
-    run()
-    wait()
-    calls = max(3, math.ceil(SECONDS / max(time.perf_counter() - start, 1e-6)))
-    start = time.perf_counter()
-    for _ in range(calls):
-        run()
-    wait()
-    return (time.perf_counter() - start) * 1e3 / calls
-
-
-def copy_floor(device):
-    """Bytes a second of a copy of 4 GiB: read and written."""
-    source = torch.ones(1 << 30, dtype=torch.float32, device=device)
-    target = torch.empty_like(source)
-    ms = statistics.median(milliseconds(lambda: target.copy_(source), torch.cuda.synchronize) for _ in range(ROUNDS))
-    return 2 * source.numel() * 4 / (ms / 1e3)
-
-
-def product_floor(device, dtype):
-    """Operations a second of a matrix product 8192 x 8192 x 8192, accumulated in f32, without tf32."""
-    a, b = (torch.randn(8192, 8192, device=device).to(subjects.torch_dtype(dtype)) for _ in range(2))
-    ms = statistics.median(milliseconds(lambda: a @ b, torch.cuda.synchronize) for _ in range(ROUNDS))
-    return 2 * 8192**3 / (ms / 1e3)
-
-
-def git_commit():
+def output_of(*command):
     try:
-        return subprocess.run(["git", "describe", "--always", "--dirty", "--exclude=*"], capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
 
-def environment(plugin):
-    driver = subprocess.run(
-        ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"], capture_output=True, text=True, check=True
-    ).stdout.strip()
+def environment(plugin, rehearsal):
     return {
         "device": plugin.device,
-        "driver": driver,
+        "driver": output_of("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"),
         "plugin": plugin.build,
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
-        "commit": git_commit(),
+        "commit": output_of("git", "describe", "--always", "--dirty", "--exclude=*"),
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "command": "python3 bench/device/bench.py " + " ".join(sys.argv[1:]),
-    }
-
-
-def timed(subject, plugin, copy_rate, product_rate):
-    contestants = {"ours": (subject.ours, plugin.wait)}
-    for name, run in subject.peers.items():
-        contestants[name] = (run, torch.cuda.synchronize)
-    for run, wait in contestants.values():
-        run()  # compiles and touches memory
-        wait()
-    samples = {name: [] for name in contestants}
-    for _ in range(ROUNDS):
-        for name, (run, wait) in contestants.items():
-            samples[name].append(milliseconds(run, wait))
-    ours = statistics.median(samples["ours"])
-    floor = max(subject.bytes / copy_rate, subject.flops / product_rate if subject.flops else 0) * 1e3
-    fifths = statistics.quantiles(samples["ours"], n=5, method="inclusive")
-    peers = {name: statistics.median(times) for name, times in samples.items() if name != "ours"}
-    return {
-        "op": subject.op,
-        "shape": subject.shape,
-        "dtype": subject.dtype,
-        "device": plugin.device,
-        "threads": 1,
-        "bytes": subject.bytes,
-        "flops": subject.flops,
-        "medianMs": ours,
-        "p20Ms": fifths[0],
-        "p80Ms": fifths[3],
-        "floorMs": floor,
-        "ratioToFloor": ours / floor,
-        "peers": {name: {"medianMs": ms, "ratio": ms / ours} for name, ms in peers.items()},
+        **({"rehearsal": True} if rehearsal else {}),
     }
 
 
 def line(row):
     rates = f"{row['bytes'] / row['medianMs'] / 1e6:8.0f} GB/s {row['flops'] / row['medianMs'] / 1e9:8.1f} TFLOP/s"
-    peers = ", ".join(f"{name} {peer['ratio']:.2f}" for name, peer in row["peers"].items())
+    peers = [f"{name} {peer['ratio']:.2f}" for name, peer in row["peers"].items()]
+    peers += [f"{name} skipped ({why})" for name, why in row["skipped"].items()]
     return (
-        f"{row['op']:<24}{row['shape']:<28}{row['dtype']:<6}{row['medianMs']:9.3f} ms {rates}"
-        f"  {100 / row['ratioToFloor']:5.1f} % of the floor's rate; {peers}"
+        f"{row['op']:<26}{row['shape']:<32}{row['dtype']:<6}{row['medianMs']:9.3f} ms {rates}"
+        f"  {100 / row['ratioToFloor']:5.1f} % of the floor's rate; {', '.join(peers)}"
     )
+
+
+def subjects(plugin, place, cases):
+    """One at a time, so that there is memory for the next."""
+    for make, sizes, dtypes in cases:
+        for dtype in dtypes:
+            subject = make(plugin, place, *sizes, dtype)
+            if subject is None:
+                continue
+            synchronize(place)
+            yield subject
+            del subject
+            forget_compiled()
+            freed()
+
+
+def checked(plugin, place, wait, cases):
+    """Prints what agrees; gives how much of ours does not, and how much of the peers'."""
+    wrong, of_peers = 0, 0
+    for subject in subjects(plugin, place, cases):
+        problems, theirs = check(subject, wait)
+        wrong += len(problems)
+        of_peers += len(theirs)
+        print(f"{subject.op} {subject.shape} {subject.dtype}: {'; '.join(problems + theirs) or 'agrees'}", flush=True)
+        del subject
+    return wrong, of_peers
+
+
+def measured(plugin, place, wait, cases, arguments):
+    """Prints and writes a row per subject; gives in how many ours and a peer differ."""
+    if arguments.rehearse:
+        print("a rehearsal: the figures mean nothing")
+    both_clocks = clocks(plugin, place)
+    rounds, seconds = (1, 0) if arguments.rehearse else (ROUNDS, SECONDS)
+    copy_rate, product_rates = rates = floors(both_clocks[1], place, rounds)
+    tflops = ", ".join(f"{rate / 1e12:.1f} TFLOP/s {dtype}" for dtype, rate in product_rates.items())
+    print(f"copy {copy_rate / 1e9:.0f} GB/s, products {tflops}", flush=True)
+    env, rows, wrong = environment(plugin, arguments.rehearse), [], 0
+    freed()
+    for subject in subjects(plugin, place, cases):
+        row, problems = timed(subject, plugin, both_clocks, rates, wait, rounds, seconds)
+        del subject
+        wrong += len(problems)
+        print(line(row) + "".join(f"; {problem}" for problem in problems), flush=True)
+        rows.append({**row, "env": env})
+        if arguments.json:
+            with open(arguments.json, "w", encoding="utf8") as file:
+                json.dump(rows, file, indent=2)
+    return wrong
 
 
 def main():
@@ -164,53 +113,31 @@ def main():
     parser.add_argument("--plugin", required=True, help="the shared library")
     parser.add_argument("--device", type=int, default=0, help="its number")
     parser.add_argument("--check", action="store_true", help="small sizes against float64 alone")
+    parser.add_argument("--rehearse", action="store_true", help="the small sizes, timed once each: figures without a meaning")
+    parser.add_argument("--only", nargs="+", choices=sorted({make.__name__ for make, *_ in SMALL}), help="these subjects alone")
     parser.add_argument("--json", help="where the record goes")
     arguments = parser.parse_args()
     torch.manual_seed(1)
     torch.backends.cuda.matmul.allow_tf32 = False
     plugin = abi.Plugin(arguments.plugin, arguments.device)
     place = "cpu" if plugin.on_host else f"cuda:{arguments.device}"
-    if plugin.on_host and not arguments.check:
-        parser.error("a plug-in compiled for the host can only be checked: --check")
+    if plugin.on_host and not (arguments.check or arguments.rehearse):
+        parser.error("a plug-in compiled for the host can only be checked or rehearsed: --check, --rehearse")
 
     def wait():
-        subjects.synchronize(place)
+        synchronize(place)
         plugin.wait()
 
-    print(f"{plugin.device}; {plugin.build}; PyTorch {torch.__version__}")
-    wrong = 0
-    for make, sizes in SMALL:
-        for dtype in ["f32", "bf16", "f16"]:
-            subject = make(plugin, place, *sizes, dtype)
-            if subject is None:
-                continue
-            subjects.synchronize(place)
-            problems = check(subject, wait)
-            wrong += len(problems)
-            print(f"{subject.op} {subject.shape} {dtype}: {'; '.join(problems) or 'agrees'}")
-    if wrong or arguments.check:
-        sys.exit(1 if wrong else 0)
+    def wanted(cases):
+        return [case for case in cases if arguments.only is None or case[0].__name__ in arguments.only]
 
-    copy_rate = copy_floor(place)
-    rates = {dtype: product_floor(place, dtype) for dtype in ["f32", "bf16"]}
-    print(f"copy {copy_rate / 1e9:.0f} GB/s, products {rates['f32'] / 1e12:.1f} TFLOP/s f32, {rates['bf16'] / 1e12:.0f} TFLOP/s bf16")
-    env = environment(plugin)
-    rows = []
-    for make, sizes in LARGE:
-        for dtype in ["f32", "bf16"]:
-            subject = make(plugin, place, *sizes, dtype)
-            if subject is None:
-                continue
-            torch.cuda.synchronize()
-            row = {**timed(subject, plugin, copy_rate, rates[dtype]), "env": env}
-            print(line(row), flush=True)
-            rows.append(row)
-            del subject
-            gc.collect()
-            torch.cuda.empty_cache()
-    if arguments.json:
-        with open(arguments.json, "w", encoding="utf8") as file:
-            json.dump(rows, file, indent=2)
+    print(f"{plugin.device}; {plugin.build}; PyTorch {torch.__version__}")
+    if not arguments.rehearse:
+        wrong, of_peers = checked(plugin, place, wait, wanted([(*case, ["f32", "bf16", "f16"]) for case in SMALL]))
+        if wrong or arguments.check:
+            sys.exit(1 if wrong + of_peers else 0)
+    cases = [(*case, ["f32", "bf16"]) for case in SMALL] if arguments.rehearse else LARGE
+    sys.exit(1 if measured(plugin, place, wait, wanted(cases), arguments) else 0)
 
 
 if __name__ == "__main__":

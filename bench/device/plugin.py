@@ -83,6 +83,17 @@ class Logprobs(ctypes.Structure):
     _fields_ = [("rows", LogitRows), ("lse", pointer), ("logprobs", pointer), ("entropy", pointer), ("sum_squares", pointer)]
 
 
+class LogprobsBackward(ctypes.Structure):
+    _fields_ = [
+        ("rows", LogitRows),
+        ("lse", pointer),
+        ("entropy", pointer),
+        ("dlogprobs", pointer),
+        ("dentropy", pointer),
+        ("dlogits", pointer),
+    ]
+
+
 class PolicyLossTargets(ctypes.Structure):
     _fields_ = [
         ("N", i64),
@@ -167,6 +178,107 @@ class LinearLogprobsBackward(ctypes.Structure):
     ]
 
 
+class ScatterAdvantages(ctypes.Structure):
+    _fields_ = [("N", i64), ("S", i64), ("step_credits", pointer), ("step_of", pointer), ("advantages", pointer)]
+
+
+class ScatterAdvantagesBackward(ctypes.Structure):
+    _fields_ = [("N", i64), ("S", i64), ("dadvantages", pointer), ("step_of", pointer), ("dstep_credits", pointer)]
+
+
+class Adamw(ctypes.Structure):
+    _fields_ = [
+        ("count", i64),
+        ("step", i64),
+        ("lr", f64),
+        ("beta1", f64),
+        ("beta2", f64),
+        ("eps", f64),
+        ("weight_decay", f64),
+        ("grad_scale", f64),
+        ("grads", pointer),
+        ("params", pointer),
+        ("m", pointer),
+        ("v", pointer),
+    ]
+
+
+class Sample(ctypes.Structure):
+    _fields_ = [
+        ("R", i64),
+        ("V", i64),
+        ("dtype", i32),
+        ("top_k", i32),
+        ("temperature", f32),
+        ("top_p", f32),
+        ("min_p", f32),
+        ("seed", f64),
+        ("logits", pointer),
+        ("streams", pointer),
+        ("positions", pointer),
+        ("tokens", pointer),
+        ("logprobs", pointer),
+        ("support_logprobs", pointer),
+    ]
+
+
+class TreeAttention(ctypes.Structure):
+    _fields_ = [
+        ("T", i64),
+        ("heads", i64),
+        ("kv_heads", i64),
+        ("D", i64),
+        ("window", i64),
+        ("scale", f32),
+        ("q", pointer),
+        ("k", pointer),
+        ("v", pointer),
+        ("subtree_end", pointer),
+        ("out", pointer),
+        ("lse", pointer),
+    ]
+
+
+class TreeAttentionBackward(ctypes.Structure):
+    _fields_ = [
+        ("T", i64),
+        ("heads", i64),
+        ("kv_heads", i64),
+        ("D", i64),
+        ("window", i64),
+        ("scale", f32),
+        ("q", pointer),
+        ("k", pointer),
+        ("v", pointer),
+        ("subtree_end", pointer),
+        ("out", pointer),
+        ("lse", pointer),
+        ("dout", pointer),
+        ("dq", pointer),
+        ("dk", pointer),
+        ("dv", pointer),
+    ]
+
+
+class DecodeAttention(ctypes.Structure):
+    _fields_ = [
+        ("R", i64),
+        ("K", i64),
+        ("cached", i64),
+        ("heads", i64),
+        ("kv_heads", i64),
+        ("D", i64),
+        ("window", i64),
+        ("scale", f32),
+        ("q", pointer),
+        ("keys", pointer),
+        ("values", pointer),
+        ("slot_offsets", pointer),
+        ("slots", pointer),
+        ("out", pointer),
+    ]
+
+
 def names_of_ops():
     """The ops in the order of the table, as native/backend.h lists them."""
     header = pathlib.Path(__file__).parents[2] / "native" / "backend.h"
@@ -213,6 +325,12 @@ class Plugin:
 
     def wait(self):
         self.call(self.table.wait, self.queue)
+
+    def stream(self):
+        """The queue's own stream, a cudaStream_t as a number."""
+        found = ctypes.c_uint64()
+        self.call(self.table.stream_of, self.queue, ctypes.byref(found))
+        return found.value
 
     def close(self):
         self.call(self.table.close_queue, self.queue)
