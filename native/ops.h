@@ -488,9 +488,10 @@ struct ValueLossArgs {
 //   entropy [T] f32 out, opt · everything else as in the three ops
 //   An ignored target has log-probability 0 and counts as one of weight 0.
 //
-// Traffic    one read and one write of the logits where the form has one ratio per target: a row stays in cache between its two
-//            passes. A form that needs its whole sequence reads the logits twice and writes them once, and needs 8 T bytes of
-//            memory where there are entropy weights.
+// Traffic    one read and one write of the logits where the form has one ratio per target: a row, or its exponentials, stays in
+//            cache between its two passes. Scratch memory: about 4 V bytes for each thread on the CPU. A form that needs its
+//            whole sequence reads the logits twice and writes them once, and needs 8 T bytes of memory where there are entropy
+//            weights.
 template <class Loss>
 struct PolicyUpdateArgs {
   LogitRows rows;

@@ -241,18 +241,7 @@ class TreeAttention(ctypes.Structure):
 
 class TreeAttentionBackward(ctypes.Structure):
     _fields_ = [
-        ("T", i64),
-        ("heads", i64),
-        ("kv_heads", i64),
-        ("D", i64),
-        ("window", i64),
-        ("scale", f32),
-        ("q", pointer),
-        ("k", pointer),
-        ("v", pointer),
-        ("subtree_end", pointer),
-        ("out", pointer),
-        ("lse", pointer),
+        *TreeAttention._fields_,
         ("dout", pointer),
         ("dq", pointer),
         ("dk", pointer),
