@@ -23,8 +23,11 @@ constexpr int64_t kBlockRows = kDepth;
 constexpr int64_t kSlabColumns = 2 * kSoftmaxBlock;
 static_assert(kSlabColumns % kDepth == 0, "a slab is a whole number of the product's blocks");
 
+// Rows of a slab begin one vector more than a slab apart: at a power of two a product that packs several rows side by side would
+// find them all in the same few lines of the first cache, and takes up to half as long again.
+constexpr int64_t kSlabStride = kSlabColumns + 16;
+
 constexpr int64_t kRowsPerChunk = 4;
-constexpr int64_t kBlasRows = 64;
 constexpr int64_t kBlasColumns = 256;
 
 // What turns hidden states into logits.
@@ -108,17 +111,17 @@ bool slabs(const Head& head, int64_t columns, float* wide, const Body& body) {
   return true;
 }
 
-// y [count, width] = hidden · weightᵀ + bias, before scale and softcap.
+// y [count, width], rows kSlabStride apart, = hidden · weightᵀ + bias, before scale and softcap.
 bool project(const Head& head, const RowBlock& block, const Slab& slab, float* y) {
   const int64_t M = block.count, H = head.H, width = slab.width;
   const float* weight = slab.weight;
   const float* bias = head.bias ? head.bias + slab.begin : nullptr;
-  if (!head.blas) return multiply(M, width, H, {block.hidden, H, 1}, {weight, 1, H}, y, width, false, bias);
+  if (!head.blas) return multiply(M, width, H, {block.hidden, H, 1}, {weight, 1, H}, y, kSlabStride, false, bias);
   parallel_blocks(width, kBlasColumns, [&](int64_t begin, int64_t end) {
-    sc_sgemm(false, true, M, end - begin, H, block.hidden, H, weight + begin * H, H, 0.0f, y + begin, width);
+    sc_sgemm(false, true, M, end - begin, H, block.hidden, H, weight + begin * H, H, 0.0f, y + begin, kSlabStride);
     if (!bias) return;
     for (int64_t i = 0; i < M; ++i)
-      for (int64_t v = begin; v < end; ++v) y[i * width + v] += bias[v];
+      for (int64_t v = begin; v < end; ++v) y[i * kSlabStride + v] += bias[v];
   });
   return true;
 }
@@ -156,7 +159,7 @@ bool forward(const LinearLogprobsArgs& args, float* copies, float* y, float* wid
       parallel_blocks(block.count, kRowsPerChunk, [&](int64_t first, int64_t last) {
         for (int64_t i = first; i < last; ++i) {
           const int64_t t = block.rows[i];
-          const LogitRow<float> row = slab_row(y + i * slab.width, slab, chain_of(rows, t));
+          const LogitRow<float> row = slab_row(y + i * kSlabStride, slab, chain_of(rows, t));
           for_blocks(row, false, [&](const auto* part, int64_t, int64_t count) {
             sums[i] = add_block<with_entropy, false>(sums[i], part, count, row.chain.scale);
           });
@@ -238,28 +241,41 @@ void gradient_in_place(const RowGradient& row, const Slab& slab, float* x) {
   }
 }
 
-// dhidden [count, H] (+)= a · weight of the slab.
-bool add_dhidden(const Head& head, const RowBlock& block, const Slab& slab, const float* a, float* dhidden) {
+// Equal pieces of at most kBlasColumns, each a whole number of 16 columns but for the last.
+struct Pieces {
+  int64_t columns, width, count;
+
+  explicit Pieces(int64_t all) : columns(all) {
+    const int64_t least = (all + kBlasColumns - 1) / kBlasColumns;
+    width = ((all + least - 1) / least + 15) / 16 * 16;
+    count = (all + width - 1) / width;
+  }
+  int64_t begin(int64_t piece) const { return piece * width; }
+  int64_t length(int64_t piece) const { return columns - begin(piece) < width ? columns - begin(piece) : width; }
+};
+
+// dhidden [count, H] (+)= a · weight of the slab, and dweight of the slab += aᵀ · hidden; either may be null. By BLAS they are cut
+// by columns, for a piece of fewer rows would pack as much of the weight; the longer pieces go first.
+bool add_gradients(const Head& head, const RowBlock& block, const Slab& slab, const float* a, float* dhidden, float* dweight) {
   const int64_t M = block.count, H = head.H, width = slab.width;
   const float* weight = slab.weight;
   const bool accumulate = slab.begin > 0;
-  if (!head.blas) return multiply(M, H, width, {a, width, 1}, {weight, H, 1}, dhidden, H, accumulate, nullptr);
-  const int64_t pieces = (H + kBlasColumns - 1) / kBlasColumns;
-  parallel_chunks((M + kBlasRows - 1) / kBlasRows * pieces, [&](int64_t task) {
-    const int64_t i = task / pieces * kBlasRows, h = task % pieces * kBlasColumns;
-    const int64_t rows = M - i < kBlasRows ? M - i : kBlasRows, columns = H - h < kBlasColumns ? H - h : kBlasColumns;
-    sc_sgemm(false, false, rows, columns, width, a + i * width, width, weight + h, H, accumulate ? 1.0f : 0.0f,
-             dhidden + i * H + h, H);
-  });
-  return true;
-}
-
-// dweight of the slab += aᵀ · hidden.
-bool add_dweight(const Head& head, const RowBlock& block, const Slab& slab, const float* a, float* dweight) {
-  const int64_t M = block.count, H = head.H, width = slab.width;
-  if (!head.blas) return multiply(width, H, M, {a, 1, width}, {block.hidden, H, 1}, dweight, H, true, nullptr);
-  parallel_blocks(width, kBlasColumns, [&](int64_t begin, int64_t end) {
-    sc_sgemm(true, false, end - begin, H, M, a + begin, width, block.hidden, H, 1.0f, dweight + begin * H, H);
+  if (!head.blas) {
+    const Strided hidden = {block.hidden, H, 1};
+    return (!dweight || multiply(width, H, M, {a, 1, kSlabStride}, hidden, dweight, H, true, nullptr)) &&
+           (!dhidden || multiply(M, H, width, {a, kSlabStride, 1}, {weight, H, 1}, dhidden, H, accumulate, nullptr));
+  }
+  const Pieces of_hidden(H), of_weight(width);
+  const int64_t first = dhidden ? of_hidden.count : 0;
+  parallel_chunks(first + (dweight ? of_weight.count : 0), [&](int64_t task) {
+    if (task < first) {
+      const int64_t h = of_hidden.begin(task);
+      sc_sgemm(false, false, M, of_hidden.length(task), width, a, kSlabStride, weight + h, H, accumulate ? 1.0f : 0.0f, dhidden + h,
+               H);
+    } else {
+      const int64_t v = of_weight.begin(task - first);
+      sc_sgemm(true, false, of_weight.length(task - first), H, M, a + v, kSlabStride, block.hidden, H, 1.0f, dweight + v * H, H);
+    }
   });
   return true;
 }
@@ -268,7 +284,7 @@ void add_dbias(const RowBlock& block, const Slab& slab, const float* a, float* d
   parallel_blocks(slab.width, kBlasColumns, [&](int64_t begin, int64_t end) {
     double sums[kBlasColumns] = {};
     for (int64_t i = 0; i < block.count; ++i)
-      for (int64_t v = begin; v < end; ++v) sums[v - begin] += static_cast<double>(a[i * slab.width + v]);
+      for (int64_t v = begin; v < end; ++v) sums[v - begin] += static_cast<double>(a[i * kSlabStride + v]);
     for (int64_t v = begin; v < end; ++v) dbias[v] += static_cast<float>(sums[v - begin]);
   });
 }
@@ -300,12 +316,12 @@ bool backward(const LinearLogprobsBackwardArgs& args, float* copies, float* a, f
                                    args.logprobs + first,
                                    args.dlogprobs + first,
                                    kept + first};
-          gradient_in_place(row, slab, a + i * slab.width);
+          gradient_in_place(row, slab, a + i * kSlabStride);
         }
       });
       if (args.dbias) add_dbias(block, slab, a, args.dbias + slab.begin);
-      if (args.dweight && !add_dweight(head, block, slab, a, args.dweight + slab.begin * head.H)) return false;
-      return !args.dhidden || add_dhidden(head, block, slab, a, dcopies);
+      float* dweight = args.dweight ? args.dweight + slab.begin * head.H : nullptr;
+      return add_gradients(head, block, slab, a, args.dhidden ? dcopies : nullptr, dweight);
     });
     for (int64_t i = 0; done && args.dhidden && i < block.count; ++i)
       memcpy(args.dhidden + block.rows[i] * head.H, dcopies + i * head.H, static_cast<size_t>(head.H) * sizeof(float));
@@ -320,14 +336,14 @@ constexpr const char* kNoMemory = "no memory for a block of rows and a slab of l
 // What both directions work in.
 struct Workspace {
   float* copies;  // [rows, H] hidden states of a block
-  float* y;       // [rows, columns] logits of a block and a slab
+  float* y;       // [rows, kSlabStride] logits of a block and a slab
   float* wide;    // [columns, H] half weights of a slab
 
   explicit Workspace(const HeadRows& head) {
     const int64_t rows = head.T < kBlockRows ? head.T : kBlockRows;
     const int64_t columns = head.V < slab_columns(head) ? head.V : slab_columns(head);
     copies = floats(rows * head.H);
-    y = floats(rows * columns);
+    y = floats(rows * kSlabStride);
     wide = floats(head.weight_dtype == kF32 ? 0 : columns * head.H);
   }
   Workspace(const Workspace&) = delete;
