@@ -13,7 +13,7 @@ int32_t kl(const KlArgs* args, ScStream, ScError*) {
       Value term = kl_term(args->kind, logprob, ref_logprob, args->log_ratio_clamp, args->value_clamp);
       if (args->dkl) {
         const VecF dkl = load_first(args->dkl + n, count);
-        term.slope = dkl == VecF{} ? VecF{} : saturated(dkl * term.slope);
+        term.slope = where(differs(dkl, VecF{}), saturated(dkl * term.slope));
       }
       store_first(args->kl + n, term.value, count);
       store_first(args->dlogprobs + n, term.slope, count);

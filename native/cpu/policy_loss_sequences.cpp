@@ -45,19 +45,19 @@ struct SequenceRatio {
 
 SequenceRatio sequence_ratio(const PolicyLossTargets& args, int64_t first, int64_t last) {
   VecD sum = {};
-  VecI count = {};
+  LaneCount count = {};
   each_group(args, first, last, [&](const Group& group) {
     add_lanes(&sum, log_ratio(args, group).x);
-    count -= group.present;
+    count.add(group.present);
   });
-  const double present = static_cast<double>(sum_lanes(count));
+  const double present = static_cast<double>(count.sum());
   return {present, present > 0.0 ? static_cast<float>(sum_lanes(sum) / present) : 0.0f};
 }
 
 // Adds to ∂loss/∂logprobs of the lanes in `mask`.
-void add_slope(const PolicyLossTargets& args, const Group& group, VecI mask, VecF slope) {
+void add_slope(const PolicyLossTargets& args, const Group& group, Mask mask, VecF slope) {
   const VecF before = load_first(args.dlogprobs + group.n, group.count);
-  store_first(args.dlogprobs + group.n, group.present & mask ? saturated(before + slope) + VecF{} : before, group.count);
+  store_first(args.dlogprobs + group.n, pick(group.present & mask, saturated(before + slope) + VecF{}, before), group.count);
 }
 
 // exp(x), at most the largest float.
@@ -68,11 +68,11 @@ float saturated_exp(double x) {
 
 void clip_sequence(const PolicyLossTargets& args, const ClipForm& form, int64_t first, int64_t last, LaneSums* sums) {
   const SequenceRatio of_sequence = sequence_ratio(args, first, last);
-  const VecI all = ~VecI{};
+  const Mask all = ~Mask{};
   VecD shared_slope = {};  // ∂loss/∂(mean log ratio): every target of the sequence receives 1/present of it
   each_group(args, first, last, [&](const Group& group) {
     const VecF logprob = group.of(args.logprobs);
-    const VecF x = group.present ? splat(of_sequence.mean) : VecF{};
+    const VecF x = where(group.present, splat(of_sequence.mean));
     const Target target = at_log_ratio(logprob, group.of(args.old_logprobs), x, all);
     write_ratios(args, target, group);
     Value loss = surrogate(args, form, target, group, sums);
@@ -84,7 +84,7 @@ void clip_sequence(const PolicyLossTargets& args, const ClipForm& form, int64_t 
     }
     add_products(&sums->loss, group.weight, loss.value);
     add_products(&shared_slope, group.weight, loss.slope);
-    store_first(args.dlogprobs + group.n, group.present ? direct + VecF{} : VecF{}, group.count);
+    store_first(args.dlogprobs + group.n, where(group.present, direct + VecF{}), group.count);
   });
   if (of_sequence.present == 0.0) return;
   const VecF share = splat(static_cast<float>(sum_lanes(shared_slope) / of_sequence.present));
@@ -98,8 +98,8 @@ void gspo_token_sequence(const PolicyLossGspoTokenArgs& gspo, const ClipForm& fo
   const bool held = mean > most;
   each_group(args, first, last, [&](const Group& group) {
     const VecF logprob = group.of(args.logprobs), old_logprob = group.of(args.old_logprobs);
-    const VecI inside = held ? VecI{} : log_ratio(args, logprob, old_logprob).inside;
-    const VecF x = group.present ? splat(held ? most : mean) : VecF{};
+    const Mask inside = held ? Mask{} : log_ratio(args, logprob, old_logprob).inside;
+    const VecF x = where(group.present, splat(held ? most : mean));
     const Target target = at_log_ratio(logprob, old_logprob, x, inside);
     write_ratios(args, target, group);
     weigh(args, target, group, surrogate(args, form, target, group, sums), sums);
@@ -111,7 +111,7 @@ struct BoundedRatios {
   VecF advantage;
   LogRatio ratio;
   VecF y;
-  VecI free;  // A ≠ 0 and no bound holds y
+  Mask free;  // A ≠ 0 and no bound holds y
 };
 
 BoundedRatios bounded_ratios(const PolicyLossGmpoArgs& gmpo, const Group& group) {
@@ -123,25 +123,25 @@ BoundedRatios bounded_ratios(const PolicyLossGmpoArgs& gmpo, const Group& group)
     load_pairs(args.advantages + 2 * group.n, group.count, &positive, &negative);
   }
   const VecF zero = {}, high = splat(gmpo.eps_high), low = splat(-gmpo.eps_low);
-  const VecF advantage = group.present ? positive + negative : zero;
+  const VecF advantage = where(group.present, positive + negative);
   const LogRatio ratio = log_ratio(args, group);
-  const VecI up = advantage > zero, down = advantage < zero;
-  const VecI bound = (up & (ratio.x > high)) | (down & (ratio.x < low));
-  const VecF y = bound ? (up ? high : low) : ratio.x;
-  return {advantage, ratio, up | down ? y : zero, (up | down) & ~bound};
+  const Mask up = above(advantage, zero), down = below(advantage, zero);
+  const Mask bound = (up & above(ratio.x, high)) | (down & below(ratio.x, low));
+  const VecF y = pick(bound, pick(up, high, low), ratio.x);
+  return {advantage, ratio, where(up | down, y), (up | down) & ~bound};
 }
 
 void gmpo_sequence(const PolicyLossGmpoArgs& gmpo, int64_t first, int64_t last, LaneSums* sums) {
   const PolicyLossTargets& args = gmpo.targets;
   VecD advantage_sum = {}, log_sum = {};
-  VecI count = {};
+  LaneCount count = {};
   each_group(args, first, last, [&](const Group& group) {
     const BoundedRatios bounded = bounded_ratios(gmpo, group);
     add_lanes(&advantage_sum, bounded.advantage);
     add_lanes(&log_sum, bounded.y);
-    count -= group.present;
+    count.add(group.present);
   });
-  const double present = static_cast<double>(sum_lanes(count)), divisor = present > 0.0 ? present : 1.0;
+  const double present = static_cast<double>(count.sum()), divisor = present > 0.0 ? present : 1.0;
   const VecF mean_advantage = splat(static_cast<float>(sum_lanes(advantage_sum) / divisor));
   const VecF loss = saturated(-mean_advantage * splat(saturated_exp(sum_lanes(log_sum) / divisor)));
   VecD carried = {};  // Σ weights · multipliers: how often the loss of the sequence counts
@@ -150,9 +150,9 @@ void gmpo_sequence(const PolicyLossGmpoArgs& gmpo, int64_t first, int64_t last, 
     const Target target =
         at_log_ratio(group.of(args.logprobs), group.of(args.old_logprobs), bounded.ratio.x, bounded.ratio.inside);
     write_ratios(args, target, group);
-    const VecI up = bounded.advantage > VecF{}, down = bounded.advantage < VecF{};
-    const VecI outside = (bounded.ratio.x < splat(-gmpo.eps_low)) | (bounded.ratio.x > splat(gmpo.eps_high));
-    count_targets(target, {(up | down) & ~bounded.free, outside & down, outside & up, VecI{}}, group, sums);
+    const Mask up = above(bounded.advantage, VecF{}), down = below(bounded.advantage, VecF{});
+    const Mask outside = below(bounded.ratio.x, splat(-gmpo.eps_low)) | above(bounded.ratio.x, splat(gmpo.eps_high));
+    count_targets(target, {(up | down) & ~bounded.free, outside & down, outside & up, Mask{}}, group, sums);
     const Value share = multiplied(args, group, {loss, splat(1.0f)});
     weigh(args, target, group, {share.value, VecF{}}, sums);
     add_products(&carried, group.weight, share.slope);
@@ -169,7 +169,7 @@ struct VespoForm {
   float positive, negative;
 
   Value operator()(VecF advantage, const Target& target, Decisions*) const {
-    return weighted_logprob(advantage > VecF{} ? splat(positive) : splat(negative), advantage, target.logprob);
+    return weighted_logprob(pick(above(advantage, VecF{}), splat(positive), splat(negative)), advantage, target.logprob);
   }
 };
 
@@ -214,8 +214,7 @@ int32_t policy_loss_vespo(const PolicyLossVespoArgs* args, ScStream, ScError* er
   return loss_of_sequences(args->sequences, args->targets, error, "policy_loss_vespo: no memory for the partial sums",
                            [&](int64_t b, int64_t first, int64_t last, LaneSums* sums) {
                              const VespoForm form = vespo_form(*args, b, first, last);
-                             each_group(args->targets, first, last,
-                                        [&](const Group& group) { loss_of_group(args->targets, form, group, sums); });
+                             loss_of_span(args->targets, form, first, last, sums);
                            });
 }
 

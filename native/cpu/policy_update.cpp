@@ -50,7 +50,7 @@ void loss_of_row(const LogitRow<Element>& row, const PolicyLossTargets& targets,
     }
     int64_t end = k + 1;
     while (end < row.count && !row.ignored(end)) ++end;
-    each_group(targets, first + k, first + end, [&](const Group& group) { loss_of_group(targets, form, group, sums); });
+    loss_of_span(targets, form, first + k, first + end, sums);
     k = end;
   }
 }

@@ -36,6 +36,21 @@ void put_chosen(float* to, HalfI mask, int64_t yes, int64_t no) {
   memcpy(to, &pairs, sizeof pairs);
 }
 
+// Bits of the lanes that differ.
+uint32_t differing_lanes(VecI a, VecI b) {
+#if defined(__AVX512F__)
+  return _mm512_cmpneq_epi32_mask((__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+  return static_cast<uint32_t>(_mm256_movemask_ps((__m256)(VecF)(a != b)));
+#elif defined(__SSE2__)
+  return static_cast<uint32_t>(_mm_movemask_ps((__m128)(VecF)(a != b)));
+#else
+  uint32_t bits = 0;
+  for (int64_t lane = 0; lane < kLanes; ++lane) bits |= static_cast<uint32_t>(a[lane] != b[lane]) << lane;
+  return bits;
+#endif
+}
+
 // The targets of a step lie side by side, mostly: a vector of targets that has at most two steps, its first and its last, is
 // made of two pairs without a branch on where the one ends.
 void scatter_block(const float* credits, const int32_t* step_of, int64_t count, float* advantages) {
@@ -45,7 +60,7 @@ void scatter_block(const float* credits, const int32_t* step_of, int64_t count, 
     memcpy(&steps, step_of + n, sizeof steps);
     const int32_t first = step_of[n], last = step_of[n + kLanes - 1];
     const VecI is_first = steps == splat_int(first);
-    if (any_lane(~(is_first | (steps == splat_int(last))))) {
+    if ((differing_lanes(steps, splat_int(first)) & differing_lanes(steps, splat_int(last))) != 0) {
       for (int64_t m = n; m < n + kLanes; ++m) put_pair(advantages + 2 * m, pair_of(credits, step_of[m]));
       continue;
     }
@@ -73,21 +88,6 @@ struct Run {
   Sums sums;
   int64_t step;
 };
-
-// Bits of the lanes that differ.
-uint32_t differing_lanes(VecI a, VecI b) {
-#if defined(__AVX512F__)
-  return _mm512_cmpneq_epi32_mask((__m512i)a, (__m512i)b);
-#elif defined(__AVX2__)
-  return static_cast<uint32_t>(_mm256_movemask_ps((__m256)(VecF)(a != b)));
-#elif defined(__SSE2__)
-  return static_cast<uint32_t>(_mm_movemask_ps((__m128)(VecF)(a != b)));
-#else
-  uint32_t bits = 0;
-  for (int64_t lane = 0; lane < kLanes; ++lane) bits |= static_cast<uint32_t>(a[lane] != b[lane]) << lane;
-  return bits;
-#endif
-}
 
 // Where the run that begins at `n` ends.
 int64_t run_end(const int32_t* step_of, int64_t n, int64_t count) {
@@ -120,13 +120,13 @@ Sums doubled_pair(const float* from) {
 // Four sums side by side, each of every fourth target, whatever the vectors of the instruction set.
 Run sum_of_run(const float* dadvantages, int64_t count, int64_t step) {
   if (count == 1) return {doubled_pair(dadvantages), step};
-  Sums a = {}, b = {}, c = {}, d = {};
+  VecD four[16 / kLanes] = {};
   int64_t n = 0;
-  for (; n + 4 <= count; n += 4) {
-    const float* from = dadvantages + 2 * n;
-    a += doubled_pair(from), b += doubled_pair(from + 2), c += doubled_pair(from + 4), d += doubled_pair(from + 6);
-  }
-  Sums sums = (a + c) + (b + d);
+  for (; n + 4 <= count; n += 4)
+    for (int64_t i = 0; i < 16 / kLanes; ++i) four[i] += load_doubled(dadvantages + 2 * n + i * kLanes / 2);
+  Sums of[4];
+  memcpy(of, four, sizeof of);
+  Sums sums = (of[0] + of[2]) + (of[1] + of[3]);
   for (; n < count; ++n) sums += doubled_pair(dadvantages + 2 * n);
   return {sums, step};
 }

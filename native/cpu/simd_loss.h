@@ -9,6 +9,78 @@
 
 typedef double VecD __attribute__((vector_size(SC_VECTOR_BYTES)));
 
+// ── masks: which lanes a decision holds in. With AVX-512 they live in registers of their own; a vector of ints in their place
+// would be made from such a register and back at every `&`.
+
+#if defined(__AVX512F__)
+typedef __mmask16 MaskBits;
+#else
+typedef VecI MaskBits;
+#endif
+
+struct Mask {
+  MaskBits bits;
+};
+
+static inline Mask operator&(Mask a, Mask b) { return {static_cast<MaskBits>(a.bits & b.bits)}; }
+static inline Mask operator|(Mask a, Mask b) { return {static_cast<MaskBits>(a.bits | b.bits)}; }
+static inline Mask operator~(Mask a) { return {static_cast<MaskBits>(~a.bits)}; }
+static inline Mask& operator|=(Mask& a, Mask b) { return a = a | b; }
+
+// a < b, a ≤ b, a = b: not of a NaN. differs: also of a NaN.
+#if defined(__AVX512F__)
+static inline Mask below(VecF a, VecF b) { return {_mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ)}; }
+static inline Mask at_most(VecF a, VecF b) { return {_mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LE_OQ)}; }
+static inline Mask equals(VecF a, VecF b) { return {_mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_EQ_OQ)}; }
+#else
+static inline Mask below(VecF a, VecF b) { return {a < b}; }
+static inline Mask at_most(VecF a, VecF b) { return {a <= b}; }
+static inline Mask equals(VecF a, VecF b) { return {a == b}; }
+#endif
+static inline Mask above(VecF a, VecF b) { return below(b, a); }
+static inline Mask differs(VecF a, VecF b) { return ~equals(a, b); }
+
+static inline VecF pick(Mask mask, VecF yes, VecF no) {
+#if defined(__AVX512F__)
+  return (VecF)_mm512_mask_blend_ps(mask.bits, (__m512)no, (__m512)yes);
+#else
+  return mask.bits ? yes : no;
+#endif
+}
+
+static inline VecF where(Mask mask, VecF yes) { return pick(mask, yes, VecF{}); }
+
+static inline bool any_lane(Mask mask) {
+#if defined(__AVX512F__)
+  return mask.bits != 0;
+#elif defined(__AVX2__)
+  return _mm256_testz_si256((__m256i)mask.bits, (__m256i)mask.bits) == 0;
+#elif defined(__aarch64__)
+  return vmaxvq_u32((uint32x4_t)mask.bits) != 0;
+#else
+  int32_t any = 0;
+  for (int64_t lane = 0; lane < kLanes; ++lane) any |= mask.bits[lane];
+  return any != 0;
+#endif
+}
+
+// How many lanes were set in the masks that it was given: fewer than 2³¹ of them.
+struct LaneCount {
+#if defined(__AVX512F__)
+  int64_t lanes;
+  void add(Mask mask) { lanes += __builtin_popcount(mask.bits); }
+  int64_t sum() const { return lanes; }
+#else
+  VecI lanes;
+  void add(Mask mask) { lanes -= mask.bits; }
+  int64_t sum() const {
+    int64_t sum = 0;
+    for (int64_t lane = 0; lane < kLanes; ++lane) sum += lanes[lane];
+    return sum;
+  }
+#endif
+};
+
 static inline VecF lanes_abs(VecF x) { return (VecF)((VecI)x & splat_int(0x7fffffff)); }
 
 // The size of `size` with the sign of `sign`.
@@ -42,20 +114,6 @@ static inline VecF held_between(VecF low, VecF high, VecF x) { return greater(lo
 
 // Infinities become the largest float of their sign; NaN stays.
 static inline VecF saturated(VecF x) { return held_between(splat(-FLT_MAX), splat(FLT_MAX), x); }
-
-static inline bool any_lane(VecI mask) {
-#if defined(__AVX512F__)
-  return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
-#elif defined(__AVX2__)
-  return _mm256_testz_si256((__m256i)mask, (__m256i)mask) == 0;
-#elif defined(__aarch64__)
-  return vmaxvq_u32((uint32x4_t)mask) != 0;
-#else
-  int32_t any = 0;
-  for (int64_t lane = 0; lane < kLanes; ++lane) any |= mask[lane];
-  return any != 0;
-#endif
-}
 
 // The first `count` lanes from memory, the others 0. A copy of a length unknown to the compiler would be a call.
 static inline VecF load_first(const float* from, int64_t count) {
@@ -123,6 +181,19 @@ static inline Halves doubled(VecF v) {
 #endif
 }
 
+// As many floats as VecD has lanes.
+static inline VecD load_doubled(const float* from) {
+#if defined(__AVX512F__)
+  return (VecD)_mm512_maskz_cvtps_pd(static_cast<__mmask8>(-1), _mm256_loadu_ps(from));
+#elif defined(__AVX2__)
+  return (VecD)_mm256_cvtps_pd(_mm_loadu_ps(from));
+#elif defined(__aarch64__)
+  return (VecD)vcvt_f64_f32(vld1_f32(from));
+#else
+  return VecD{from[0], from[1]};
+#endif
+}
+
 // Sums of f32 lanes in f64: nothing overflows, and nothing is lost beside a large term.
 static inline void add_lanes(VecD* sum, VecF v) {
   const Halves wide = doubled(v);
@@ -142,11 +213,23 @@ static inline double sum_lanes(VecD v) {
   return lanes[0];
 }
 
-static inline int64_t sum_lanes(VecI v) {
-  int64_t sum = 0;
-  for (int64_t lane = 0; lane < kLanes; ++lane) sum += v[lane];
-  return sum;
-}
+// A sum of f32 lanes in f64 for which few of them are widened: up to kHeldTogether are added in f32 first, each at a power of two
+// of its size that lets none of these sums overflow.
+constexpr int32_t kHeldTogether = 8;
+
+struct HeldSum {
+  VecF held;
+  VecD total;
+
+  static constexpr float kShare = 1.0f / (2 * kHeldTogether);
+
+  void add(VecF v) { held = fma(v, splat(kShare), held); }
+  void settle() {
+    add_lanes(&total, held);
+    held = VecF{};
+  }
+  double sum() const { return sum_lanes(total) / static_cast<double>(kShare); }
+};
 
 // e^x, e^x − 1 and e^x − 1 − x.
 struct Exponential {
@@ -159,8 +242,8 @@ struct Exponential {
 static inline Exponential exponential(VecF x) {
   const VecF one = splat(1.0f);
   const VecF round_to_int = splat(12582912.0f);
-  const VecI gone = x < splat(-104.0f);
-  const VecF held = lesser(splat(89.0f), gone ? VecF{} : x);
+  const Mask gone = below(x, splat(-104.0f));
+  const VecF held = lesser(splat(89.0f), pick(gone, VecF{}, x));
   const VecF shifted = fma(held, splat(1.44269504088896341f), round_to_int);
   const VecF n = shifted - round_to_int;
   VecF r = fma(n, splat(-0.693359375f), held);
@@ -180,10 +263,10 @@ static inline Exponential exponential(VecF x) {
   const VecI half = exponent >> 1;
   e = e * (VecF)((half + splat_int(127)) << 23) * (VecF)((exponent - half + splat_int(127)) << 23);
 #endif
-  e = gone ? VecF{} : e;
-  const VecI small = lanes_abs(x) < splat(0.34f);
-  const VecF expm1 = small ? tail + r : e - one;
-  return {e, expm1, small ? tail : expm1 - x};
+  e = pick(gone, VecF{}, e);
+  const Mask small = below(lanes_abs(x), splat(0.34f));
+  const VecF expm1 = pick(small, tail + r, e - one);
+  return {e, expm1, pick(small, tail, expm1 - x)};
 }
 
 // ln x of a normal x > 0, to 2 ulps or so: x = 2^k m with √½ ≤ m < √2, a polynomial of degree 9 in m − 1. NaN where x is not

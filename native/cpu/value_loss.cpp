@@ -11,33 +11,29 @@ namespace SC_ISA {
 namespace {
 
 struct ValueSums {
-  VecI count, clipped;
+  LaneCount count, clipped;
   VecD loss;
 };
 
 // Up to kLanes targets from n on.
 void value_loss_group(const ValueLossArgs& args, int64_t n, int64_t count, ValueSums* sums) {
   const VecF weight = load_first(args.weights + n, count);
-  const VecI present = weight != VecF{};
-  const auto of = [&](const float* values) {
-    const VecF v = load_first(values + n, count);
-    return present ? v : VecF{};
-  };
+  const Mask present = differs(weight, VecF{});
+  const auto of = [&](const float* values) { return where(present, load_first(values + n, count)); };
   const VecF value = of(args.values), target = of(args.returns);
   const VecF plain = value - target;
   VecF larger = plain;
-  VecI clipped = {};
+  Mask clipped = {};
   if (args.clip < INFINITY) {
     const VecF old = of(args.old_values), low = old - splat(args.clip), high = old + splat(args.clip);
     const VecF held = held_between(low, high, value) - target;
-    clipped = present & (lanes_abs(held) > lanes_abs(plain));  // only a value outside its bounds: then it has no slope
-    larger = clipped ? held : plain;
+    clipped = present & above(lanes_abs(held), lanes_abs(plain));  // only a value outside its bounds: then it has no slope
+    larger = pick(clipped, held, plain);
   }
-  sums->count -= present;
-  sums->clipped -= clipped;
-  add_products(&sums->loss, splat(0.5f) * weight, present ? saturated(larger * larger) : VecF{});
-  const VecF slope = clipped ? VecF{} : saturated(weight * plain);
-  store_first(args.dvalues + n, present ? slope : VecF{}, count);
+  sums->count.add(present);
+  sums->clipped.add(clipped);
+  add_products(&sums->loss, splat(0.5f) * weight, where(present, saturated(larger * larger)));
+  store_first(args.dvalues + n, where(present & ~clipped, saturated(weight * plain)), count);
 }
 
 }  // namespace
@@ -52,8 +48,8 @@ int32_t value_loss(const ValueLossArgs* args, ScStream, ScError* error) {
       value_loss_group(*args, n, end - n < kLanes ? end - n : static_cast<int64_t>(kLanes), &lanes);
     double* sums = partial + begin / kTargetBlock * kValueLossMetrics;
     sums[kValueLoss] = sum_lanes(lanes.loss);
-    sums[kValueCount] = static_cast<double>(sum_lanes(lanes.count));
-    sums[kValueClipped] = static_cast<double>(sum_lanes(lanes.clipped));
+    sums[kValueCount] = static_cast<double>(lanes.count.sum());
+    sums[kValueClipped] = static_cast<double>(lanes.clipped.sum());
   });
   for (int metric = 0; metric < kValueLossMetrics; ++metric) {
     args->metrics[metric] = 0.0;
