@@ -23,8 +23,8 @@ constexpr int64_t kBlockRows = kDepth;
 constexpr int64_t kSlabColumns = 2 * kSoftmaxBlock;
 static_assert(kSlabColumns % kDepth == 0, "a slab is a whole number of the product's blocks");
 
-// Rows of a slab begin one vector more than a slab apart: at a power of two a product that packs several rows side by side would
-// find them all in the same few lines of the first cache, and takes up to half as long again.
+// Rows of a slab begin one vector more than a slab apart: at a power of two a product that packs several rows side by side
+// would find them all in the same few lines of the first cache, and takes up to half as long again.
 constexpr int64_t kSlabStride = kSlabColumns + 16;
 
 constexpr int64_t kRowsPerChunk = 4;
@@ -254,8 +254,8 @@ struct Pieces {
   int64_t length(int64_t piece) const { return columns - begin(piece) < width ? columns - begin(piece) : width; }
 };
 
-// dhidden [count, H] (+)= a · weight of the slab, and dweight of the slab += aᵀ · hidden; either may be null. By BLAS they are cut
-// by columns, for a piece of fewer rows would pack as much of the weight; the longer pieces go first.
+// dhidden [count, H] (+)= a · weight of the slab, and dweight of the slab += aᵀ · hidden; either may be null. By BLAS they are
+// cut by columns, for a piece of fewer rows would pack as much of the weight; the longer pieces go first.
 bool add_gradients(const Head& head, const RowBlock& block, const Slab& slab, const float* a, float* dhidden, float* dweight) {
   const int64_t M = block.count, H = head.H, width = slab.width;
   const float* weight = slab.weight;
@@ -270,11 +270,12 @@ bool add_gradients(const Head& head, const RowBlock& block, const Slab& slab, co
   parallel_chunks(first + (dweight ? of_weight.count : 0), [&](int64_t task) {
     if (task < first) {
       const int64_t h = of_hidden.begin(task);
-      sc_sgemm(false, false, M, of_hidden.length(task), width, a, kSlabStride, weight + h, H, accumulate ? 1.0f : 0.0f, dhidden + h,
-               H);
+      sc_sgemm(false, false, M, of_hidden.length(task), width, a, kSlabStride, weight + h, H, accumulate ? 1.0f : 0.0f,
+               dhidden + h, H);
     } else {
       const int64_t v = of_weight.begin(task - first);
-      sc_sgemm(true, false, of_weight.length(task - first), H, M, a + v, kSlabStride, block.hidden, H, 1.0f, dweight + v * H, H);
+      sc_sgemm(true, false, of_weight.length(task - first), H, M, a + v, kSlabStride, block.hidden, H, 1.0f, dweight + v * H,
+               H);
     }
   });
   return true;

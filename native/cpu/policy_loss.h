@@ -260,8 +260,7 @@ inline void loss_of_span(const PolicyLossTargets& args, const Form& form, int64_
     }
     for (int64_t i = 0; i < kGroupsTogether; ++i) loss_of_target(args, form, targets[i], groups[i], sums);
   }
-  each_group(args, first, last,
-             [&](const Group& group) { loss_of_target(args, form, target_of(args, group), group, sums); });
+  each_group(args, first, last, [&](const Group& group) { loss_of_target(args, form, target_of(args, group), group, sums); });
 }
 
 // A loss with one ratio per target, over all targets.

@@ -213,8 +213,8 @@ static inline double sum_lanes(VecD v) {
   return lanes[0];
 }
 
-// A sum of f32 lanes in f64 for which few of them are widened: up to kHeldTogether are added in f32 first, each at a power of two
-// of its size that lets none of these sums overflow.
+// A sum of f32 lanes in f64 for which few of them are widened: up to kHeldTogether are added in f32 first, each at a power of
+// two of its size that lets none of these sums overflow.
 constexpr int32_t kHeldTogether = 8;
 
 struct HeldSum {
