@@ -100,12 +100,16 @@ for seed in $seeds; do
   plausible=method=iop,repair=true,repairsPerGroup=4,repairPlausibility=0.01
   from f90 hinted $seed outcome:lr=0.0006,epochs=2 positiveOnly $(both iop $plausible,replay=both) \
     $(both iop-without-replay $plausible) $(both iop-without-filter method=iop,repair=true,repairsPerGroup=4)
-  # Repairs were never taught: replay alone can teach them.
+  # Repairs were never taught: what replay teaches is all.
   unfiltered=method=iop,repair=true,repairsPerGroup=4,replay=both
+  solutions=$hinted,replay=solutions
   from n90 forward $seed outcome:lr=0.0006,epochs=2 positiveOnly positiveOnly-with-replay:$replayed iop:$iop \
     iop-without-filter:$unfiltered $(both iop-without-repair method=iop,repair=false)
-  from n35 forward $seed positiveOnly positiveOnly-with-replay:$replayed iop:$iop iop-without-filter:$unfiltered
-  from n35-backward backward $seed positiveOnly-with-replay:$replayed iop:$iop iop-without-filter:$unfiltered
+  from n35 forward $seed positiveOnly positiveOnly-with-replay:$replayed iop:$iop iop-with-replay-of-solutions:$solutions \
+    iop-without-repair-with-replay:method=iop,repair=false,replay=solutions iop-without-filter:$unfiltered \
+    iop-positive:$iop,contrast=positive
+  from n35-backward backward $seed positiveOnly-with-replay:$replayed iop:$iop iop-with-replay-of-solutions:$solutions \
+    iop-without-filter:$unfiltered
   from n35-hinted hinted $seed positiveOnly-with-replay:$replayed iop:$iop
   bisect=method=iop,search=bisect,searchProbes=4
   $compare $here/swaps.yaml outcome:lr=0.0003,epochs=2 outcome-faster:method=outcome,lr=0.0006,epochs=2 positiveOnly \
