@@ -24,6 +24,11 @@ export interface CreditConfig {
   readonly rule?: CreditRule;
   /** default `grpo`; a group of one has nothing to be compared with and gets 0 */
   readonly advantage?: AdvantageName;
+  /**
+   * of `contrast`: how much of its |A| a failed rollout pays; default 1, all of it. The lighter default of training was measured
+   * there, with this package's update; what another trainer does best with is not known.
+   */
+  readonly penaltyWeight?: number;
   /** a rollout succeeded if its reward is above this; default 0.5 */
   readonly threshold?: number;
   /** makes tokens of texts, so that positions count tokens everywhere; default none */
@@ -156,9 +161,10 @@ export function groupOf(
 /** The credit of every rollout, and of the corrections that its tree has grown. */
 export function creditGroup(group: RecordedGroup, config: CreditConfig): CreditedProblem {
   const { problem, reading, sequences, tree, members, reasons } = group;
-  const { rule = "contrast", advantage = "grpo", threshold } = config;
+  const { rule = "contrast", advantage = "grpo", penaltyWeight = 1, threshold } = config;
   const success = threshold === undefined ? {} : { threshold };
-  const credits = members.length === 0 ? [] : leafCredits(tree, { rule, advantage: estimators[advantage], ...success });
+  const rules = { rule, advantage: estimators[advantage], penaltyWeight, ...success };
+  const credits = members.length === 0 ? [] : leafCredits(tree, rules);
   const found = identify(tree, success);
   const rollouts = problem.rollouts.map((rollout, g): CreditedRollout => {
     const leaf = members.indexOf(g);

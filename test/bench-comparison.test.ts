@@ -175,6 +175,31 @@ describe("the record of a comparison", () => {
     expect(() => record({ name: "notes.txt", content: {} })).toThrow("expected KIND.START.json");
   });
 
+  it("says what failures pay where they pay by it, and it is not the default", () => {
+    const settings = (more: object) => {
+      const variants = [{ name: "one", config: { ...config, ...more }, runs: [run(0, 1)] }];
+      return record({ name: "methods.h.json", content: { seeds: [], variants } }).groups[0].variants[0].settings;
+    };
+    expect(settings({ penaltyWeight: 1 })).toMatchObject({ penaltyWeight: 1 });
+    expect(settings({ penaltyWeight: 1, contrast: "negative" })).toMatchObject({ penaltyWeight: 1 });
+    for (const unpaid of [{ contrast: "positive" }, { method: "outcome" }]) {
+      expect(settings({ penaltyWeight: 1, ...unpaid })).not.toHaveProperty("penaltyWeight");
+    }
+    expect(settings({})).not.toHaveProperty("penaltyWeight");
+  });
+
+  it("draws the curves of all variants, or of those that are named, in that order", () => {
+    const variants = ["a", "b", "c"].map((name) => ({ name, config, runs: [run(0, 0.5)] }));
+    const made = record({ name: "methods.h.json", content: { seeds: [], variants } });
+    const drawn = (what: string) =>
+      [
+        ...comparisonPage(`<!-- ${what} -->\n<!-- end -->`, made)["comparison/methods-h.svg"].matchAll(/>([abc])</g),
+      ].map(([, name]) => name);
+    expect(drawn("plot methods h")).toEqual(["a", "b", "c"]);
+    expect(drawn("plot methods h c a")).toEqual(["c", "a"]);
+    expect(() => drawn("plot methods h d")).toThrow("expected d among methods from h");
+  });
+
   it("shows accuracies where runs were evaluated, and nothing where they were not", () => {
     const often = run(0, 0.8);
     const [first, ...rest] = often.curve;

@@ -44,6 +44,12 @@ describe("credit of recorded texts", () => {
     expect(other).toMatchObject({ firstError: -1, stepCredits: [expect.closeTo(A)] });
   });
 
+  it("blames by all of the advantage, or by as much of it as is said", () => {
+    const [, wrong] = texts({ advantage: "rloo", penaltyWeight: 0.25 }, ...drawn);
+    expect(wrong.stepCredits).toEqual([0, expect.closeTo(-A / 4), 0]);
+    expect(texts({ advantage: "rloo" }, ...drawn)[1].stepCredits).toEqual([0, expect.closeTo(-A), 0]);
+  });
+
   it("does not blame with positiveOnly, and blames everything with outcome", () => {
     expect(texts({ rule: "positiveOnly" }, ...drawn)[1]).toMatchObject({ stepCredits: [0, 0, 0], advantages: [] });
     expect(texts({ rule: "outcome", advantage: "rloo" }, ...drawn)[1].advantages).toEqual([

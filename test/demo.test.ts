@@ -220,7 +220,7 @@ describe("the example", () => {
     const [problem, failed, penalty, repaired, reward, blamed] = text.split("\n");
     expect(problem).toBe("problem     90 +9 −5 ×2 =   (answer 91)");
     expect(cells(failed)).toEqual(["+9 2", "−5 94", "×2 92"]);
-    expect(cells(penalty)).toEqual(["0", "0", "−1.00"]);
+    expect(cells(penalty)).toEqual(["0", "0", "−0.25"]);
     expect(repaired).toMatch(/^repair {6}/);
     expect(cells(repaired)).toEqual(["+9 2", "−5 94", "×2 91"]);
     expect(cells(reward)).toEqual(["0", "0", "+1.00"]);

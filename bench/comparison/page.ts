@@ -14,7 +14,7 @@ const marker = /(<!-- (\w+)((?: [\w-]+)*) -->\n)[\s\S]*?(<!-- end -->)/g;
  * Fills what stands between `<!-- WHAT ARGUMENTS -->` and `<!-- end -->`:
  * - `environment`;
  * - `group KIND START [settings]`: accuracy of every variant, with its settings where asked;
- * - `plot KIND START`: its curves;
+ * - `plot KIND START [NAME…]`: its curves, of all variants or of those that are named;
  * - `identification`, and `prices START`: its plot.
  * @throws RangeError where the record has not what is asked for
  */
@@ -36,7 +36,7 @@ function filled(what: string, args: readonly string[], record: ComparisonRecord,
     case "plot": {
       const group = groupOf(record, args);
       const name = `comparison/${group.kind}-${group.start}.svg`;
-      plots[name] = groupPlot(group);
+      plots[name] = groupPlot(withVariants(group, args.slice(2)));
       return [`![Sampled accuracy over generated tokens](${name})`];
     }
     case "identification":
@@ -57,6 +57,16 @@ function groupOf({ groups }: ComparisonRecord, [kind, start]: readonly string[])
   const found = groups.find((group) => group.kind === kind && group.start === start);
   if (found === undefined) throw new RangeError(`comparisonPage: expected runs of ${kind} from ${start} in the record`);
   return found;
+}
+
+function withVariants(group: RecordedGroup, names: readonly string[]): RecordedGroup {
+  if (names.length === 0) return group;
+  const variants = names.map((name) => {
+    const found = group.variants.find((variant) => variant.name === name);
+    if (found !== undefined) return found;
+    throw new RangeError(`comparisonPage: expected ${name} among ${group.kind} from ${group.start} in the record`);
+  });
+  return { ...group, variants };
 }
 
 function environmentTable({ env }: ComparisonRecord): string[] {

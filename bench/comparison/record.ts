@@ -102,9 +102,13 @@ function withoutSeconds({ seconds: _, curve, ...run }: ComparedRun): RecordedRun
   return { ...run, curve: curve.map(([tokens, greedy, sampled]) => [tokens, short(greedy), short(sampled)] as const) };
 }
 
+/** What failures pay says nothing where they pay nothing by it. */
+const says = (key: keyof RunConfig, { method, contrast }: RunConfig): boolean =>
+  key !== "penaltyWeight" || (method === "iop" && contrast !== "positive");
+
 function settingsOf(config: RunConfig): Record<string, unknown> {
   const defaults = resolveRun({ task: config.task }, "defaults");
-  const keys = (Object.keys(config) as (keyof RunConfig)[]).filter((key) => !common.includes(key));
+  const keys = (Object.keys(config) as (keyof RunConfig)[]).filter((key) => !common.includes(key) && says(key, config));
   const said = keys.filter(
     (key) => key === "lr" || key === "epochs" || JSON.stringify(config[key]) !== JSON.stringify(defaults[key]),
   );

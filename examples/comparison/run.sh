@@ -1,7 +1,8 @@
 #!/bin/sh
 # The runs of docs/comparison.md, after npm run build: sh examples/comparison/run.sh FOLDER [SEEDS]
 # A start is a run whose budget pays for no iteration; the others begin from its policy. One file per start and seed, seeds
-# outermost, so that a run that is cut short leaves fewer seeds, not fewer methods.
+# outermost, so that a run that is cut short leaves fewer seeds, not fewer methods. What a failure pays has its default of a
+# quarter, and all of it where a name ends in full-penalty, and wherever settings were chosen.
 set -e
 out=${1:?usage: run.sh FOLDER [SEEDS]}
 seeds=${2:-0 1 2 3 4}
@@ -11,6 +12,7 @@ export STEPCREDIT_NUM_THREADS=1
 train="node dist/cli/main.js train"
 compare="node dist/cli/main.js compare"
 bench="node --import ./bench/register.mjs bench/comparison"
+all=penaltyWeight=1
 
 # ── starts
 for slip in 90 75 35; do
@@ -18,7 +20,15 @@ for slip in 90 75 35; do
     --set warmStartSteps=1600 --set warmStartSlip=0.$slip --set budgetTokens=1
 done
 $train $here/chain.yaml --set name=f90 --set repairFormat=hinted --set warmStartRepairs=hindsight --set warmStartSteps=1600 --set budgetTokens=1
-$train $here/chain.yaml --set name=n90 --set warmStartRepairs=none --set warmStartSteps=1600 --set budgetTokens=1
+for slip in 90 35; do
+  $train $here/chain.yaml --set name=n$slip --set warmStartRepairs=none --set warmStartSteps=1600 --set warmStartSlip=0.$slip \
+    --set budgetTokens=1
+done
+# The same with room for a prompt that shows the answer, which these formats need.
+for format in backward hinted; do
+  $train $here/chain.yaml --set name=n35-$format --set repairFormat=$format --set warmStartRepairs=none --set warmStartSteps=1600 \
+    --set warmStartSlip=0.35 --set budgetTokens=1
+done
 for slip in 90 75 35; do
   $train $here/chain.yaml --set name=v$slip --set warmStartSlip=0.$slip --set budgetTokens=1
 done
@@ -47,75 +57,86 @@ verified() { # START VARIANTS
     --set evaluateEvery=120000 --seeds 10,11 --json "$out/tuning.$start.json"
 }
 pairs=method=iop,repair=true
-verified v75 i6e4x4:$pairs i6e4x4-half:$pairs,penaltyWeight=0.5 i6e4x4-quarter:$pairs,penaltyWeight=0.25 \
-  i6e4x4-rows256:$pairs,rowsPerBatch=256 ip6e4x4:$pairs,contrast=positive
+verified v75 i6e4x4:$pairs,$all i6e4x4-half:$pairs,penaltyWeight=0.5 i6e4x4-quarter:$pairs,penaltyWeight=0.25 \
+  i6e4x4-rows256:$pairs,$all,rowsPerBatch=256 ip6e4x4:$pairs,contrast=positive
 slower=method=iop,repair=true,lr=0.0003
-verified v35 i3e4x4:$slower ir3e4x4:$slower,replay=both ip3e4x4:$slower,contrast=positive ipr3e4x4:$slower,replay=both,contrast=positive
+verified v35 i3e4x4:$slower,$all ir3e4x4:$slower,$all,replay=both ip3e4x4:$slower,contrast=positive \
+  ipr3e4x4:$slower,replay=both,contrast=positive
 
 # ── methods
-full=repair=true,repairsPerGroup=4,repairPlausibility=0.003
-quarter=method=iop,$full,replay=both,penaltyWeight=0.25
+hinted=method=iop,repair=true,repairsPerGroup=4,repairPlausibility=0.003
+iop=$hinted,replay=both
+both() { # NAME SETTINGS: a variant at the default weight of penalties, and with all of them
+  echo "$1:$2 $1-full-penalty:$2,$all"
+}
 from() { # START FORMAT SEED VARIANTS: chain arithmetic from a start
   start=$1 format=$2 seed=$3
   shift 3
   $compare $here/chain.yaml "$@" --set policy=runs/$start/policy --set repairFormat=$format --set evaluateEvery=60000 \
     --seeds $seed --json "$out/methods.$start.$seed.json"
 }
+values=method=monteCarlo,problemsPerIteration=8
+replayed=method=positiveOnly,replay=solutions
 for seed in $seeds; do
-  from h75 backward $seed outcome:lr=0.0003,epochs=2 positiveOnly:lr=0.0003,epochs=4 \
-    iop-without-repair:method=iop,repair=false,lr=0.0003,epochs=4 iop:$full,replay=both \
-    positiveOnly-with-replay:method=positiveOnly,replay=solutions,lr=0.0003,epochs=4 \
-    iop-positive:method=iop,$full,replay=both,contrast=positive iop-quarter:$quarter \
-    monteCarlo:problemsPerIteration=8,lr=0.0001,epochs=2 tree:groupSize=4,branches=4,lr=0.0003,epochs=2
-  from h35 backward $seed outcome:lr=0.0003,epochs=2 positiveOnly \
-    iop-without-repair:method=iop,repair=false iop:$full,replay=both \
-    iop-positive:method=iop,$full,replay=both,contrast=positive positiveOnly-with-replay:method=positiveOnly,replay=solutions \
-    iop-quarter:$quarter monteCarlo:problemsPerIteration=8,lr=0.0001,epochs=2 \
-    monteCarlo-faster:method=monteCarlo,problemsPerIteration=8,lr=0.0003,epochs=2 \
-    tree:groupSize=4,branches=4,lr=0.0003,epochs=2
-  from h90 backward $seed outcome:lr=0.0006,epochs=2 positiveOnly iop-without-repair:method=iop,repair=false \
-    iop:$full,replay=both iop-without-replay:method=iop,$full positiveOnly-with-replay:method=positiveOnly,replay=solutions \
-    iop-positive:method=iop,$full,replay=both,contrast=positive \
-    outcome-slower:method=outcome,lr=0.0003,epochs=2 outcome-slowest:method=outcome,lr=0.0001,epochs=4 \
-    positiveOnly-slower:method=positiveOnly,lr=0.0003,epochs=4 iop-quarter:$quarter \
-    monteCarlo:problemsPerIteration=8,lr=0.0001,epochs=2 tree:groupSize=4,branches=4,lr=0.0003,epochs=2
-  from v90 forward $seed outcome:lr=0.0006,epochs=2 positiveOnly iop-with-verified-pairs:method=iop,repair=true \
-    iop-with-verified-pairs-positive:method=iop,repair=true,contrast=positive
-  from v75 forward $seed outcome:lr=0.0006,epochs=2 positiveOnly iop-with-verified-pairs:method=iop,repair=true \
-    iop-with-verified-pairs-positive:method=iop,repair=true,contrast=positive iop-quarter:method=iop,repair=true,penaltyWeight=0.25
-  from v35 forward $seed outcome:lr=0.0003,epochs=2 positiveOnly:lr=0.0003,epochs=4 \
-    iop-with-verified-pairs:method=iop,repair=true iop-with-verified-pairs-positive:method=iop,repair=true,contrast=positive \
-    iop-slower-with-replay:$slower,replay=both \
-    positiveOnly-with-replay:method=positiveOnly,lr=0.0003,replay=solutions
-  from f90 hinted $seed outcome:lr=0.0006,epochs=2 positiveOnly \
-    iop:repair=true,repairsPerGroup=4,repairPlausibility=0.01,replay=both \
-    iop-without-replay:method=iop,repair=true,repairsPerGroup=4,repairPlausibility=0.01 \
-    iop-without-filter:method=iop,repair=true,repairsPerGroup=4
-  from n90 forward $seed outcome:lr=0.0006,epochs=2 positiveOnly iop-without-repair:method=iop,repair=false
+  from h75 backward $seed outcome:lr=0.0003,epochs=2 positiveOnly:lr=0.0003,epochs=4 positiveOnly-with-replay:$replayed,lr=0.0003,epochs=4 \
+    monteCarlo:$values,lr=0.0001,epochs=2 tree:groupSize=4,branches=4,lr=0.0003,epochs=2 $(both iop $iop) \
+    iop-positive:$iop,contrast=positive $(both iop-without-repair method=iop,repair=false,lr=0.0003,epochs=4)
+  from h35 backward $seed outcome:lr=0.0003,epochs=2 positiveOnly positiveOnly-with-replay:$replayed \
+    monteCarlo:$values,lr=0.0001,epochs=2 monteCarlo-faster:$values,lr=0.0003,epochs=2 \
+    tree:groupSize=4,branches=4,lr=0.0003,epochs=2 $(both iop $iop) iop-positive:$iop,contrast=positive \
+    $(both iop-without-repair method=iop,repair=false)
+  from h90 backward $seed outcome:lr=0.0006,epochs=2 outcome-slower:method=outcome,lr=0.0003,epochs=2 \
+    outcome-slowest:method=outcome,lr=0.0001,epochs=4 positiveOnly positiveOnly-slower:method=positiveOnly,lr=0.0003,epochs=4 \
+    positiveOnly-with-replay:$replayed monteCarlo:$values,lr=0.0001,epochs=2 tree:groupSize=4,branches=4,lr=0.0003,epochs=2 \
+    $(both iop $iop) iop-positive:$iop,contrast=positive $(both iop-without-repair method=iop,repair=false) \
+    $(both iop-without-replay $hinted)
+  from v90 forward $seed outcome:lr=0.0006,epochs=2 positiveOnly $(both iop-with-verified-pairs $pairs) \
+    iop-with-verified-pairs-positive:$pairs,contrast=positive
+  from v75 forward $seed outcome:lr=0.0006,epochs=2 positiveOnly $(both iop-with-verified-pairs $pairs) \
+    iop-with-verified-pairs-positive:$pairs,contrast=positive
+  from v35 forward $seed outcome:lr=0.0003,epochs=2 positiveOnly:lr=0.0003,epochs=4 positiveOnly-with-replay:$replayed,lr=0.0003 \
+    $(both iop-with-verified-pairs $pairs) iop-with-verified-pairs-positive:$pairs,contrast=positive \
+    $(both iop-slower-with-replay $slower,replay=both)
+  plausible=method=iop,repair=true,repairsPerGroup=4,repairPlausibility=0.01
+  from f90 hinted $seed outcome:lr=0.0006,epochs=2 positiveOnly $(both iop $plausible,replay=both) \
+    $(both iop-without-replay $plausible) $(both iop-without-filter method=iop,repair=true,repairsPerGroup=4)
+  # Repairs were never taught: what replay teaches is all.
+  unfiltered=method=iop,repair=true,repairsPerGroup=4,replay=both
+  solutions=$hinted,replay=solutions
+  from n90 forward $seed outcome:lr=0.0006,epochs=2 positiveOnly positiveOnly-with-replay:$replayed iop:$iop \
+    iop-without-filter:$unfiltered $(both iop-without-repair method=iop,repair=false)
+  from n35 forward $seed positiveOnly positiveOnly-with-replay:$replayed iop:$iop iop-with-replay-of-solutions:$solutions \
+    iop-without-repair-with-replay:method=iop,repair=false,replay=solutions iop-without-filter:$unfiltered \
+    iop-positive:$iop,contrast=positive
+  from n35-backward backward $seed positiveOnly-with-replay:$replayed iop:$iop iop-with-replay-of-solutions:$solutions \
+    iop-without-filter:$unfiltered
+  from n35-hinted hinted $seed positiveOnly-with-replay:$replayed iop:$iop
+  bisect=method=iop,search=bisect,searchProbes=4
   $compare $here/swaps.yaml outcome:lr=0.0003,epochs=2 outcome-faster:method=outcome,lr=0.0006,epochs=2 positiveOnly \
-    iop-siblings:method=iop,search=none iop-search:method=iop,search=gallop iop-bisect:method=iop,search=bisect,searchProbes=4 \
-    iop-bisect-positive:method=iop,search=bisect,searchProbes=4,contrast=positive \
-    iop-bisect-subsequence:method=iop,search=bisect,searchProbes=4,tokenDiff=subsequence \
-    iop-quarter:method=iop,search=bisect,searchProbes=4,penaltyWeight=0.25 \
-    monteCarlo:problemsPerIteration=8,lr=0.0001,epochs=2 \
+    monteCarlo:$values,lr=0.0001,epochs=2 $(both iop-bisect $bisect) iop-bisect-positive:$bisect,contrast=positive \
+    $(both iop-search method=iop,search=gallop) $(both iop-siblings method=iop,search=none) \
+    $(both iop-bisect-subsequence $bisect,tokenDiff=subsequence) \
     --set policy=runs/w90/policy --set evaluateEvery=60000 --seeds $seed --json "$out/methods.w90.$seed.json"
-  $compare $here/swaps-repairs.yaml outcome:lr=0.0003,epochs=2 positiveOnly \
-    iop-siblings:method=iop,repair=false,search=none \
-    iop:$full,replay=both,search=none \
-    iop-positive:method=iop,$full,replay=both,search=none,contrast=positive iop-quarter:$quarter,search=none \
+  $compare $here/swaps-repairs.yaml outcome:lr=0.0003,epochs=2 positiveOnly $(both iop $iop,search=none) \
+    iop-positive:$iop,search=none,contrast=positive $(both iop-siblings method=iop,repair=false,search=none) \
     --set policy=runs/hw90/policy --set evaluateEvery=60000 --seeds $seed --json "$out/methods.hw90.$seed.json"
 done
 
 # ── parts
 small="--set policy=runs/h75/policy --set repairFormat=backward --set budgetTokens=120000 --set evaluateEvery=60000"
-iop="method=iop,$full"
-$compare $here/chain.yaml iop:$iop,replay=both penalty-step:$iop,replay=both,penalty=step \
-  penalty-suffix:$iop,replay=both,penalty=suffix only-positive:$iop,replay=both,contrast=positive \
-  only-negative:$iop,replay=both,contrast=negative replay-none:$iop replay-solutions:$iop,replay=solutions \
-  replay-repairs:$iop,replay=repairs no-filter:method=iop,repair=true,repairsPerGroup=4,replay=both \
-  diff-subsequence:$iop,replay=both,tokenDiff=subsequence $small --seeds 0,1,2,3,4 --json "$out/ablation.h75.json"
-$bench/hindsight-causes.ts $here/chain.yaml "$out/causes.h75.json" 0,1,2,3,4 whole,hidden,alone policy=runs/h75/policy \
-  repairFormat=backward repairsPerGroup=4 repairPlausibility=0.003 replay=both budgetTokens=120000 evaluateEvery=60000
+$compare $here/chain.yaml $(both iop $iop) $(both penalty-step $iop,penalty=step) $(both penalty-suffix $iop,penalty=suffix) \
+  only-positive:$iop,contrast=positive $(both only-negative $iop,contrast=negative) $(both replay-none $hinted) \
+  $(both replay-solutions $hinted,replay=solutions) $(both replay-repairs $hinted,replay=repairs) \
+  $(both no-filter method=iop,repair=true,repairsPerGroup=4,replay=both) diff-subsequence-full-penalty:$iop,$all,tokenDiff=subsequence \
+  $small --seeds 0,1,2,3,4 --json "$out/ablation.h75.json"
+causes() { # KIND SETTINGS
+  kind=$1
+  shift
+  $bench/hindsight-causes.ts $here/chain.yaml "$out/$kind.h75.json" 0,1,2,3,4 whole,hidden,alone policy=runs/h75/policy \
+    repairFormat=backward repairsPerGroup=4 repairPlausibility=0.003 replay=both budgetTokens=120000 evaluateEvery=60000 "$@"
+}
+causes causes
+causes causes-full-penalty $all
 
 # ── who names the right step
 for start in h90 h75 h35; do

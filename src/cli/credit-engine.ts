@@ -10,7 +10,7 @@ import { pythonContainments, type PythonContainment } from "../verifiers/code/py
 import { expectedVerifier, isVerifierName, openVerifier } from "../verifiers/index.ts";
 import { Turns } from "../verifiers/turns.ts";
 import { UsageError } from "./errors.ts";
-import { finiteNumber, integerFrom } from "./options.ts";
+import { finiteNumber, integerFrom, notNegative } from "./options.ts";
 
 export interface EngineOptions {
   readonly verifier?: string;
@@ -82,7 +82,7 @@ const engineOptions = (): readonly Option[] => [
     .default("gallop"),
   new Option("--probes <number>", "boundaries searched per failed rollout").argParser(integerFrom(1)).default(2),
   new Option("--max-tokens <number>", "written in one go").argParser(integerFrom(1)).default(1024),
-  new Option("--temperature <number>", "of what is sampled").argParser(temperature).default(1),
+  new Option("--temperature <number>", "of what is sampled").argParser(notNegative).default(1),
   new Option("--stop <text>", "ends what is written; may be given again. With --tokenizer: a single token")
     .argParser((text: string, before: readonly string[]) => [...before, text])
     .default([] as readonly string[]),
@@ -263,12 +263,6 @@ function share(text: string): number {
   const value = finiteNumber(text);
   if (value >= 0 && value <= 1) return value;
   throw new InvalidArgumentError("Expected a number in 0 … 1.");
-}
-
-function temperature(text: string): number {
-  const value = finiteNumber(text);
-  if (value >= 0) return value;
-  throw new InvalidArgumentError("Expected a number of at least 0.");
 }
 
 function seconds(text: string): number {

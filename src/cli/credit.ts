@@ -13,13 +13,14 @@ import { addEngineOptions, engineSettings, openMeans, type EngineOptions } from 
 import { creditLines } from "./credit-lines.ts";
 import { UsageError } from "./errors.ts";
 import { workOnJsonl, type JsonlOptions, type Streams } from "./jsonl-command.ts";
-import { finiteNumber, integerFrom, jsonOption } from "./options.ts";
+import { finiteNumber, integerFrom, jsonOption, notNegative } from "./options.ts";
 import { forgetRedone } from "./resume.ts";
 
 interface CreditOptions extends JsonlOptions, EngineOptions {
   readonly steps?: StepRule;
   readonly rule: CreditRule;
   readonly advantage: AdvantageName;
+  readonly penaltyWeight: number;
   readonly threshold: number;
 }
 
@@ -62,6 +63,7 @@ export function creditCommand(streams: Streams = process): Command {
     )
     .addOption(new Option("--rule <rule>", "how outcomes become credit").choices(rules).default("contrast"))
     .addOption(new Option("--advantage <name>", "baseline of a group").choices(advantages).default("grpo"))
+    .option("--penalty-weight <number>", "of contrast: how much of its advantage a failure pays", notNegative, 1)
     .option("--threshold <number>", "a rollout succeeded if its reward is above this", finiteNumber, 0.5)
     .option("--resume", "go on with --out where an earlier call left it; asks again where the engine failed")
     .addHelpText("after", details);
@@ -92,7 +94,7 @@ async function runCredit(
   streams: Streams,
   command: Command,
 ): Promise<CreditReport> {
-  const { steps = "default", rule, advantage, threshold, out, resume } = options;
+  const { steps = "default", rule, advantage, penaltyWeight, threshold, out, resume } = options;
   const { means, tokenizer, ahead } = await openMeans(options, command);
   if (out !== undefined && resume !== true) await beginAnew(out, means.engine !== undefined);
   const tally = new CreditTally(threshold);
@@ -101,7 +103,10 @@ async function runCredit(
   await workOnJsonl(path, options, streams, {
     lines: (chunks, begun) => creditLines(readJsonl(chunks), { config, means, ahead }, tally, begun, streams.stderr),
     summary: () => describeCreditReport(tally.report()),
-    result: () => ({ settings: { steps, rule, advantage, threshold, ...engineSettings(options) }, ...tally.report() }),
+    result: () => ({
+      settings: { steps, rule, advantage, penaltyWeight, threshold, ...engineSettings(options) },
+      ...tally.report(),
+    }),
   });
   return tally.report();
 }

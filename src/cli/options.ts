@@ -8,6 +8,12 @@ export function finiteNumber(text: string): number {
   return value;
 }
 
+export function notNegative(text: string): number {
+  const value = finiteNumber(text);
+  if (value >= 0) return value;
+  throw new InvalidArgumentError("Expected a number of at least 0.");
+}
+
 export function integerFrom(least: number): (text: string) => number {
   return (text) => {
     const value = finiteNumber(text);

@@ -4,6 +4,7 @@ import { z } from "zod";
 
 import { advantageNames } from "../crediting.ts";
 import { chainRepairFormats } from "../tasks/chain-arithmetic.ts";
+import { penaltyWeightDefault } from "../trajectory/supervise.ts";
 import { count, positive } from "./field-kinds.ts";
 
 /** How outcomes become credit; all but iop are here to be compared with it. */
@@ -35,7 +36,7 @@ export const methodFields = {
   penaltyWeight: z
     .number()
     .min(0)
-    .default(1)
+    .default(penaltyWeightDefault)
     .describe("of iop: times what a failure pays; 1: as much as its advantage, 0: nothing, which is contrast positive"),
   tokenDiff: z
     .enum(["position", "subsequence"])

@@ -6,8 +6,8 @@ import { failed, succeeded } from "./verify.ts";
 
 /**
  * - `outcome`: every rollout carries its advantage A on all of its tokens; corrections are ignored.
- * - `contrast`: a failed rollout with a reference pays −w · |A| on the tokens that differ inside its first differing step, and
- *   nothing elsewhere (|A| = 1 where no rollout of the group succeeded), times `penaltyWeight`; a successful one carries A on
+ * - `contrast`: a failed rollout with a reference pays −w · p · |A| on the tokens that differ inside its first differing step, and
+ *   nothing elsewhere (|A| = 1 where no rollout of the group succeeded; p is `penaltyWeight`); a successful one carries A on
  *   all tokens; a correction +w from the first step on that differs from the solution it corrects.
  * - `positiveOnly`: `contrast` without the negatives; `negativeOnly`: without the positives.
  * - `valueDifference`: V(step) − V(step before), V the mean outcome of the verified rollouts through a node (Kazemnejad et
@@ -15,13 +15,19 @@ import { failed, succeeded } from "./verify.ts";
  */
 export type CreditRule = "outcome" | "contrast" | "positiveOnly" | "negativeOnly" | "valueDifference";
 
+/**
+ * How much of its advantage a failed rollout with a reference pays where nothing else is said. A quarter ended level with all of
+ * it, or above, from every start of docs/comparison.md.
+ */
+export const penaltyWeightDefault = 0.25;
+
 export interface SuperviseConfig {
   readonly rule: CreditRule;
   /** outcomes of one group (NaN: unverified) to their advantages, in order */
   readonly advantage: (outcomes: Float64Array) => Float64Array;
   /** w; default 1 */
   readonly weight?: number;
-  /** times what a failed rollout with a reference pays, and nothing else; default 1 */
+  /** p: how much of w · |A| a failed rollout with a reference pays, and nothing else; default a quarter */
   readonly penaltyWeight?: number;
   /**
    * which tokens of a failed rollout with a reference pay: those that differ inside the first differing step (default), all of
@@ -120,7 +126,7 @@ function outcomeOf(tree: Tree, leaf: number): number {
 }
 
 function contrast(tree: Tree, advantages: Float64Array, config: SuperviseConfig): Float64Array[] {
-  const { weight = 1, penaltyWeight = 1, withoutReference = "zero", threshold } = config;
+  const { weight = 1, penaltyWeight = penaltyWeightDefault, withoutReference = "zero", threshold } = config;
   const hasSuccess = tree.leaves.some((leaf) => isRollout(leaf) && succeeded(leaf, threshold));
   const identifications = identify(tree, config);
   return tree.leaves.map((leaf, index) => {

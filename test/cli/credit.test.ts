@@ -98,11 +98,17 @@ describe("stepcredit credit", () => {
       rollouts: [{ stepCredits: [1, 1] }, { stepCredits: [0, -1] }],
     });
     expect(JSON.parse(readFileSync(json, "utf8"))).toMatchObject({
-      settings: { steps: "default", rule: "contrast", advantage: "rloo", threshold: 0.5 },
+      settings: { steps: "default", rule: "contrast", advantage: "rloo", penaltyWeight: 1, threshold: 0.5 },
       problems: 1,
       withReferenceShare: 1,
       firstErrors: [{ step: 1, count: 1, share: 1 }],
     });
+  });
+
+  it("lets failures pay less of their advantage where asked", async () => {
+    const file = written("pair.jsonl", pair);
+    const { results } = await credit([file, "--penalty-weight", "0.5"]);
+    expect(results).toMatchObject([{ rollouts: [{}, { stepCredits: [0, expect.closeTo(-A / 2)] }] }]);
   });
 
   it("counts as a success what its threshold says, in the report too", async () => {
@@ -196,6 +202,7 @@ describe("stepcredit credit", () => {
     [["--steps", "delimiter:"], "Expected a number."],
     [["--steps", "newline:1"], "Expected newline, tokens:N, delimiter:ID, entropy:NATS or entropy:P%."],
     [["--threshold", "high"], "Expected a number."],
+    [["--penalty-weight", "-1"], "Expected a number of at least 0."],
     [["--rule", "contras"], "Allowed choices are contrast, positiveOnly, outcome, valueDifference."],
     [["--treshold", "1"], "(Did you mean --threshold?)"],
   ])("refuses %j", async (args, message) => {

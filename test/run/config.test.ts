@@ -127,6 +127,7 @@ describe("a configuration", () => {
   it("becomes what the trainer is told", () => {
     expect(loopConfigOf(resolved({ search: "bisect", searchProbes: 3 }))).toMatchObject({
       rule: "contrast",
+      penaltyWeight: 0.25,
       repair: true,
       search: { mode: "bisect", samples: 1, maxProbes: 3 },
     });
@@ -134,6 +135,7 @@ describe("a configuration", () => {
       rule: "contrast",
       repair: false,
     });
+    expect(loopConfigOf(resolved({ penaltyWeight: 1 }))).toMatchObject({ penaltyWeight: 1 });
     expect(loopConfigOf(resolved())).not.toHaveProperty("curriculum");
     expect(loopConfigOf(resolved())).not.toHaveProperty("resampleRounds");
     expect(loopConfigOf(resolved({ klEstimator: "k2", referenceEvery: 4 }))).not.toHaveProperty("kl");

@@ -60,7 +60,7 @@ function contrastOf(
   step: number,
   token: number,
   advantageOf: (solution: Solution) => number,
-  { weight = 1, withoutReference }: SuperviseConfig,
+  { weight = 1, penaltyWeight = 0.25, withoutReference }: SuperviseConfig,
 ): number {
   const solution = solutions[l];
   const passed = (other: Solution): boolean => other.outcome > 0.5;
@@ -84,7 +84,7 @@ function contrastOf(
   const endsEarly = other.length > own.length && token === own.length - 1 && common(own, other) === own.length;
   if (own[token] === other[token] && !endsEarly) return 0;
   const groupPassed = solutions.some((one) => one.inGroup && passed(one));
-  return -weight * (groupPassed ? Math.abs(advantageOf(solution)) : 1);
+  return -weight * penaltyWeight * (groupPassed ? Math.abs(advantageOf(solution)) : 1);
 }
 
 function locate(steps: readonly string[], n: number): [step: number, token: number] {

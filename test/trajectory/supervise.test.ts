@@ -14,7 +14,8 @@ import { unrolledCredits } from "../support/unrolled.ts";
 
 /** Outcome minus ½: advantages that can be read off the drawing. */
 const half = (outcomes: Float64Array): Float64Array => outcomes.map((outcome) => outcome - 0.5);
-const contrast: SuperviseConfig = { rule: "contrast", advantage: half };
+/** By the formula: a failure pays all of its advantage. */
+const contrast: SuperviseConfig = { rule: "contrast", advantage: half, penaltyWeight: 1 };
 
 const credits = (tree: Tree, config: SuperviseConfig): number[][] => leafCredits(tree, config).map((leaf) => [...leaf]);
 
@@ -89,6 +90,20 @@ describe("contrast", () => {
     `);
     expect(credits(tree, { ...contrast, penaltyWeight: 0.5 })).toEqual([[0, -0.25], [0, 1], [0.5]]);
     expect(credits(tree, { ...contrast, weight: 3, penaltyWeight: 0.5 })).toEqual([[0, -0.75], [0, 3], [0.5]]);
+  });
+
+  it("failures pay a quarter of their advantage where nothing is said", () => {
+    const tree = draw(`
+      1
+        2
+          3 → 0
+          4 → 1
+        5 → 0
+    `);
+    const unsaid: SuperviseConfig = { rule: "contrast", advantage: half };
+    expect(credits(tree, unsaid)).toEqual([[0, -0.125], [0.5, 0.5], [-0.125]]);
+    expect(credits(tree, { ...unsaid, rule: "negativeOnly" })).toEqual([[0, -0.125], [0, 0], [-0.125]]);
+    expect(credits(tree, { ...unsaid, rule: "outcome" })).toEqual([[-0.5, -0.5], [0.5, 0.5], [-0.5]]);
   });
 
   it("corrections take no part in the baseline", () => {
@@ -324,6 +339,7 @@ describe("supervise", () => {
           rule,
           advantage: (outcomes) => grpo({ outcomes }),
           weight: 0.75,
+          ...(next() < 0.5 && { penaltyWeight: 2 * next() }),
           withoutReference: next() < 0.5 ? "zero" : "outcome",
         };
         const { credits, rowOf } = supervise(tree, config);
