@@ -4,7 +4,7 @@ import math
 
 import torch
 
-import plugin as abi
+import records as abi
 from subject import Subject, ordinal, synchronize, unwritten, with_peers
 
 BRANCHES = 8

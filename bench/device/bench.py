@@ -19,7 +19,7 @@ import sys
 
 import torch
 
-import plugin as abi
+from plugin import Plugin
 from agreement import check
 from shapes import LARGE, SMALL
 from subject import forget_compiled, synchronize
@@ -119,7 +119,7 @@ def main():
     arguments = parser.parse_args()
     torch.manual_seed(1)
     torch.backends.cuda.matmul.allow_tf32 = False
-    plugin = abi.Plugin(arguments.plugin, arguments.device)
+    plugin = Plugin(arguments.plugin, arguments.device)
     place = "cpu" if plugin.on_host else f"cuda:{arguments.device}"
     if plugin.on_host and not (arguments.check or arguments.rehearse):
         parser.error("a plug-in compiled for the host can only be checked or rehearsed: --check, --rehearse")

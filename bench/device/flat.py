@@ -2,7 +2,7 @@
 
 import torch
 
-import plugin as abi
+import records as abi
 from subject import Subject, unwritten, with_peers
 
 # Targets of a step, on average; every eighth step is of a prompt and carries no credit.

@@ -6,7 +6,7 @@ import os
 import torch
 
 import peers as others
-import plugin as abi
+import records as abi
 from rows import logprobs_of
 from subject import Subject, ordinal, random_targets, synchronize, torch_dtype, unwritten, with_peers
 

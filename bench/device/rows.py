@@ -5,7 +5,7 @@ import math
 import torch
 
 import peers as others
-import plugin as abi
+import records as abi
 from subject import Subject, logit_rows, random_rows, synchronize, unwritten, with_peers
 
 EPS_LOW, EPS_HIGH = 0.2, 0.28

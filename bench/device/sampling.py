@@ -2,7 +2,7 @@
 
 import torch
 
-import plugin as abi
+import records as abi
 from subject import Subject, unwritten, with_peers
 
 SEED, TEMPERATURE, TOP_P = 20240229, 0.8, 0.9

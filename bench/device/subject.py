@@ -9,7 +9,7 @@ import typing
 
 import torch
 
-import plugin as abi
+import records as abi
 
 COMPILED = "torch compiled"
 

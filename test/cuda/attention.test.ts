@@ -1,18 +1,15 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { openOps } from "../../src/ops/native.ts";
 import type { Ops } from "../../src/ops/ops.ts";
 import { forests, treeInputs } from "../support/cases/attention.ts";
 import { bits } from "../support/close.ts";
-import { hostPlugin } from "../support/cuda.ts";
+import { runsOnHost } from "../support/cuda.ts";
+import { onHostDevice } from "../support/host-device.ts";
 import { rowLaws } from "../support/row-laws.ts";
 
 let ops: Ops;
 
-beforeAll(() => {
-  process.env["STEPCREDIT_CUDA_PLUGIN"] = hostPlugin();
-  ops = openOps("cuda");
-});
-afterAll(() => delete process.env["STEPCREDIT_CUDA_PLUGIN"]);
+onHostDevice(() => (ops = openOps("cuda")));
 
 /** A chain that is longer than what the softmax joins (512 entries), with a branch near its end. */
 const longChain = [...Array.from({ length: 590 }, (_, i) => i - 1), 580, 590];
@@ -30,7 +27,7 @@ function attended(parents: readonly number[], window: number | undefined) {
   return { inputs, saved };
 }
 
-describe("attention in device code", () => {
+describe.skipIf(!runsOnHost)("attention in device code", () => {
   it.each([
     ["branches in branches", forests["branches in branches, three trees"], undefined],
     ["branches and a window", forests["a long chain with three leaves"], 17],

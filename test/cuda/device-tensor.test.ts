@@ -1,30 +1,17 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { openOps } from "../../src/ops/native.ts";
 import type { DeviceOps } from "../../src/ops/device-ops.ts";
-import { hostPlugin, runsOnHost } from "../support/cuda.ts";
+import { runsOnHost } from "../support/cuda.ts";
+import { credits, forgetAfterEach, onHostDevice, scattered, stepOf, twoDevices } from "../support/host-device.ts";
 
 let ops: DeviceOps;
 let second: DeviceOps;
 
-beforeAll(() => {
-  if (!runsOnHost) return;
-  process.env["STEPCREDIT_CUDA_PLUGIN"] = hostPlugin();
-  process.env["STEPCREDIT_SIMT_DEVICES"] = "2";
+onHostDevice(() => {
   ops = openOps("cuda");
   second = openOps("cuda", { index: 1 });
-});
-afterAll(() => {
-  delete process.env["STEPCREDIT_CUDA_PLUGIN"];
-  delete process.env["STEPCREDIT_SIMT_DEVICES"];
-});
-afterEach(() => {
-  delete process.env["STEPCREDIT_SIMT_MEMORY"];
-  delete process.env["STEPCREDIT_SIMT_FAILURE"];
-});
-
-const credits = Float32Array.of(1, -1, 2, -2, 3, -3);
-const stepOf = Int32Array.of(2, -1, 0, 1, 1);
-const scattered = Float32Array.of(3, -3, 0, 0, 1, -1, 2, -2, 2, -2);
+}, twoDevices);
+forgetAfterEach("STEPCREDIT_SIMT_MEMORY", "STEPCREDIT_SIMT_FAILURE");
 
 describe.skipIf(!runsOnHost)("a tensor on a device", () => {
   it("starts as zeros, and gives back what was written to it", () => {

@@ -1,6 +1,6 @@
 /** The head of half types on tensor cores: fragments and their products are emulated lane by lane. */
 
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { bitsOf } from "../../src/ops/halves.ts";
 import { openOps } from "../../src/ops/native.ts";
 import type { NativeOps } from "../../src/ops/native.ts";
@@ -8,7 +8,8 @@ import type { Typed } from "../../src/ops/ops.ts";
 import { expectAgreement } from "../support/agreement.ts";
 import { headRows, type HeadRows } from "../support/cases/linear-logprobs.ts";
 import { bits } from "../support/close.ts";
-import { hostPlugin } from "../support/cuda.ts";
+import { runsOnHost } from "../support/cuda.ts";
+import { forgetAfterEach, onHostDevice } from "../support/host-device.ts";
 
 type Half = "bf16" | "f16";
 
@@ -55,17 +56,10 @@ function inHalves(dtype: Half, head: HeadRows) {
   return { ...head, hidden: typed(head.hidden), weight: typed(head.weight) };
 }
 
-describe("linearLogprobs in device code on tensor cores", () => {
+describe.skipIf(!runsOnHost)("linearLogprobs in device code on tensor cores", () => {
   let ops: NativeOps;
-  beforeAll(() => {
-    process.env["STEPCREDIT_CUDA_PLUGIN"] = hostPlugin();
-    ops = openOps("cuda");
-  });
-  afterAll(() => delete process.env["STEPCREDIT_CUDA_PLUGIN"]);
-  afterEach(() => {
-    delete process.env["STEPCREDIT_CUDA_HEAD"];
-    delete process.env["STEPCREDIT_SIMT_SHARED"];
-  });
+  onHostDevice(() => (ops = openOps("cuda")));
+  forgetAfterEach("STEPCREDIT_CUDA_HEAD", "STEPCREDIT_SIMT_SHARED");
 
   for (const dtype of ["bf16", "f16"] as const) {
     it.each(heads)(`agrees with the reference in ${dtype}: $name`, (head) => {

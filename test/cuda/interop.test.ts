@@ -1,28 +1,18 @@
 import { setImmediate as turn } from "node:timers/promises";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { openOps } from "../../src/ops/native.ts";
 import type { DeviceOps } from "../../src/ops/device-ops.ts";
 import { dlpackTypes, type LentMemory, type SharedMemory } from "../../src/ops/interop.ts";
-import { hostPlugin, runsOnHost } from "../support/cuda.ts";
+import { runsOnHost } from "../support/cuda.ts";
+import { credits, onHostDevice, scattered, stepOf, twoDevices } from "../support/host-device.ts";
 
 let ops: DeviceOps;
 let second: DeviceOps;
 
-beforeAll(() => {
-  if (!runsOnHost) return;
-  process.env["STEPCREDIT_CUDA_PLUGIN"] = hostPlugin();
-  process.env["STEPCREDIT_SIMT_DEVICES"] = "2";
+onHostDevice(() => {
   ops = openOps("cuda");
   second = openOps("cuda", { index: 1 });
-});
-afterAll(() => {
-  delete process.env["STEPCREDIT_CUDA_PLUGIN"];
-  delete process.env["STEPCREDIT_SIMT_DEVICES"];
-});
-
-const credits = Float32Array.of(1, -1, 2, -2, 3, -3);
-const stepOf = Int32Array.of(2, -1, 0, 1, 1);
-const scattered = Float32Array.of(3, -3, 0, 0, 1, -1, 2, -2, 2, -2);
+}, twoDevices);
 
 /** Where memory of a size that no other test asks for would be allocated next. */
 function nextPlace(length: number): bigint {

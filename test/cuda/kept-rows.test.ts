@@ -1,8 +1,9 @@
 /** The fused update keeps what it can of a row on the chip; how much that is shows in no bit of what it writes. */
 
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
 import { runChild } from "../support/child.ts";
-import { hostPlugin, runsOnHost } from "../support/cuda.ts";
+import { runsOnHost } from "../support/cuda.ts";
+import { onHostDevice } from "../support/host-device.ts";
 import { install, type Installed } from "../support/installed.ts";
 
 const KiB = 1024;
@@ -37,15 +38,11 @@ const digests = `
 
 describe.skipIf(!runsOnHost)("policyUpdate in device code", () => {
   let installed: Installed;
-  beforeAll(() => {
-    process.env["STEPCREDIT_CUDA_PLUGIN"] = hostPlugin();
+  onHostDevice(() => {
     installed = install();
     installed.linkAddon();
   });
-  afterAll(() => {
-    delete process.env["STEPCREDIT_CUDA_PLUGIN"];
-    installed.remove();
-  });
+  afterAll(() => installed.remove());
 
   it("writes the same bits however much of a row the chip can keep", () => {
     const [none, ...others] = limits.map((bytes) => {

@@ -1,9 +1,10 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { openOps } from "../../src/ops/native.ts";
 import type { NativeOps } from "../../src/ops/native.ts";
 import type { Outcome } from "../support/cases/op-case.ts";
 import { bits } from "../support/close.ts";
-import { hostPlugin } from "../support/cuda.ts";
+import { runsOnHost } from "../support/cuda.ts";
+import { onHostDevice } from "../support/host-device.ts";
 import { rowLaws } from "../support/row-laws.ts";
 
 function expectSameBits(got: Outcome, expected: Outcome, what: string): void {
@@ -11,13 +12,9 @@ function expectSameBits(got: Outcome, expected: Outcome, what: string): void {
     expect(bits(values), `${what}: ${output}`).toBe(bits(expected[output]));
 }
 
-describe("device code on the host", () => {
+describe.skipIf(!runsOnHost)("device code on the host", () => {
   let ops: NativeOps;
-  beforeAll(() => {
-    process.env["STEPCREDIT_CUDA_PLUGIN"] = hostPlugin();
-    ops = openOps("cuda");
-  });
-  afterAll(() => delete process.env["STEPCREDIT_CUDA_PLUGIN"]);
+  onHostDevice(() => (ops = openOps("cuda")));
 
   it.each(rowLaws)("$op gives a row the bits that it has alone, wherever it lies", (law) => {
     const whole = law.run(ops, 0, law.rows);

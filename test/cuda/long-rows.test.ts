@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, it } from "vitest";
+import { describe, it } from "vitest";
 import { bitsOf, floatsOf } from "../../src/ops/halves.ts";
 import { openOps } from "../../src/ops/native.ts";
 import type { NativeOps } from "../../src/ops/native.ts";
@@ -9,7 +9,8 @@ import { randomArrays } from "../support/arrays.ts";
 import type { OpCase } from "../support/cases.ts";
 import { metricOutcome, offsetsOf } from "../support/cases/op-case.ts";
 import { updateArguments, updateScale } from "../support/cases/update.ts";
-import { hostPlugin } from "../support/cuda.ts";
+import { runsOnHost } from "../support/cuda.ts";
+import { onHostDevice } from "../support/host-device.ts";
 
 /** More than a block of few threads is given; odd, so that rows begin at every residue of 16 bytes. */
 const V = 65539;
@@ -25,13 +26,9 @@ floats.fill(-Infinity, 4 * V, 4 * V + 40000);
 
 const wide = { bf16: 2 ** 16, f16: 2 ** 13, f32: 4 } as const;
 
-describe("device code on the host takes rows of many threads", () => {
+describe.skipIf(!runsOnHost)("device code on the host takes rows of many threads", () => {
   let ops: NativeOps;
-  beforeAll(() => {
-    process.env["STEPCREDIT_CUDA_PLUGIN"] = hostPlugin();
-    ops = openOps("cuda");
-  });
-  afterAll(() => delete process.env["STEPCREDIT_CUDA_PLUGIN"]);
+  onHostDevice(() => (ops = openOps("cuda")));
 
   for (const dtype of ["f32", "bf16", "f16"] as const) {
     for (const opCase of longRows(dtype)) it(`${opCase.op}: ${opCase.name}`, () => expectAgreement(ops, opCase));

@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
 import { packSequences } from "../../src/batch.ts";
 import { DeviceParameters } from "../../src/device-parameters.ts";
 import type { DeviceOps } from "../../src/ops/device-ops.ts";
@@ -13,7 +13,8 @@ import { onHost } from "../../src/ops/storage.ts";
 import { AdamW } from "../../src/optimizer.ts";
 import { PrefixCache } from "../../src/policies/prefix-cache.ts";
 import { TransformerPolicy } from "../../src/policies/transformer.ts";
-import { countingMemory, hostPlugin } from "../support/cuda.ts";
+import { countingMemory, runsOnHost } from "../support/cuda.ts";
+import { onHostDevice } from "../support/host-device.ts";
 import { gradientOf, relativeError, smallTransformer, valuesOf } from "../support/policies.ts";
 
 const batch = packSequences([
@@ -28,19 +29,15 @@ const sameSums = 1e-5;
 /** Of the norm: AdamW divides a gradient by its own size, so that the rounding of one near 0 is not small beside its step. */
 const sameSteps = 1e-3;
 
-describe("a transformer on a device", () => {
+describe.skipIf(!runsOnHost)("a transformer on a device", () => {
   let ops: DeviceOps;
   let folder: string;
   const cpu = openOps("cpu", { blas: false });
-  beforeAll(() => {
-    process.env["STEPCREDIT_CUDA_PLUGIN"] = hostPlugin();
+  onHostDevice(() => {
     ops = openOps("cuda");
     folder = mkdtempSync(join(tmpdir(), "stepcredit-"));
   });
-  afterAll(() => {
-    delete process.env["STEPCREDIT_CUDA_PLUGIN"];
-    rmSync(folder, { recursive: true });
-  });
+  afterAll(() => rmSync(folder, { recursive: true }));
 
   const both = (config = {}): TransformerPolicy[] => [ops, cpu].map((of) => smallTransformer(of, config));
 

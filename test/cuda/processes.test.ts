@@ -1,24 +1,20 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
 import { openOps } from "../../src/ops/native.ts";
 import type { DeviceOps } from "../../src/ops/device-ops.ts";
 import { runChild } from "../support/child.ts";
-import { hostPlugin, runsOnHost } from "../support/cuda.ts";
+import { runsOnHost } from "../support/cuda.ts";
+import { onHostDevice } from "../support/host-device.ts";
 import { install, type Installed } from "../support/installed.ts";
 
 let ops: DeviceOps;
 let installed: Installed;
 
-beforeAll(() => {
-  if (!runsOnHost) return;
-  process.env["STEPCREDIT_CUDA_PLUGIN"] = hostPlugin();
+onHostDevice(() => {
   ops = openOps("cuda");
   installed = install();
   installed.linkAddon();
 });
-afterAll(() => {
-  delete process.env["STEPCREDIT_CUDA_PLUGIN"];
-  if (runsOnHost) installed.remove();
-});
+afterAll(() => runsOnHost && installed.remove());
 
 /** What another process prints; it has `cuda`. */
 function elsewhere(source: string): string[] {

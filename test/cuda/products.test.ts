@@ -1,21 +1,18 @@
-import { beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { openOps } from "../../src/ops/native.ts";
 import type { NativeOps } from "../../src/ops/native.ts";
 import { reference } from "../../src/ops/reference.ts";
 import { randomArrays } from "../support/arrays.ts";
 import { headRows } from "../support/cases/linear-logprobs.ts";
 import { bits } from "../support/close.ts";
-import { hostPlugin } from "../support/cuda.ts";
+import { runsOnHost } from "../support/cuda.ts";
+import { onHostDevice } from "../support/host-device.ts";
 
 const noEdit = () => undefined;
 
-describe("device code on the host: products", () => {
+describe.skipIf(!runsOnHost)("device code on the host: products", () => {
   let ops: NativeOps;
-  beforeAll(() => {
-    process.env["STEPCREDIT_CUDA_PLUGIN"] = hostPlugin();
-    ops = openOps("cuda");
-    return () => delete process.env["STEPCREDIT_CUDA_PLUGIN"];
-  });
+  onHostDevice(() => (ops = openOps("cuda")));
 
   /** Alone a row has a kernel of its own, together rows have small or large tiles; more terms than a block of them. */
   it.each([

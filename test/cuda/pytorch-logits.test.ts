@@ -1,9 +1,10 @@
 import { spawnSync } from "node:child_process";
 import { cpSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openOps } from "../../src/ops/native.ts";
 import { hostPlugin, runsOnHost } from "../support/cuda.ts";
+import { forgetAfterEach } from "../support/host-device.ts";
 import { repository } from "../support/imports.ts";
 import { python } from "../support/python.ts";
 import { install, node, type Installed } from "../support/installed.ts";
@@ -20,9 +21,7 @@ beforeAll(() => {
   cpSync(join(repository, "examples"), join(installed.root, "examples"), { recursive: true });
 });
 afterAll(() => installed.remove());
-afterEach(() => {
-  delete process.env["STEPCREDIT_CUDA_PLUGIN"];
-});
+forgetAfterEach("STEPCREDIT_CUDA_PLUGIN");
 
 const rows = { targetOffsets: [0, 1, 2, 3], targets: [3, 0, 1] };
 const losses = { oldLogprobs: [-1, -2, -3], advantages: [1, -1, 2], weights: [1, 0.5, 0.25] };

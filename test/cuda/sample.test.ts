@@ -1,19 +1,16 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { openOps } from "../../src/ops/native.ts";
 import type { Ops } from "../../src/ops/ops.ts";
 import { sampleArguments, sampleSupports } from "../support/cases/sample.ts";
-import { hostPlugin } from "../support/cuda.ts";
+import { runsOnHost } from "../support/cuda.ts";
+import { onHostDevice } from "../support/host-device.ts";
 
 let ops: Ops;
 const cpu = openOps("cpu");
 
-beforeAll(() => {
-  process.env["STEPCREDIT_CUDA_PLUGIN"] = hostPlugin();
-  ops = openOps("cuda");
-});
-afterAll(() => delete process.env["STEPCREDIT_CUDA_PLUGIN"]);
+onHostDevice(() => (ops = openOps("cuda")));
 
-describe.each(sampleSupports)("sample in device code, %s", (_name, options) => {
+describe.skipIf(!runsOnHost).each(sampleSupports)("sample in device code, %s", (_name, options) => {
   it.each([1, 2 ** 53 - 1])("draws the tokens of the CPU with seed %d", (seed) => {
     for (const V of [3, 300]) {
       const args = sampleArguments(4, V, { ...options, seed });

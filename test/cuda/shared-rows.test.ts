@@ -1,6 +1,6 @@
 /** Few long rows are shared by several blocks, many are not: the device of these tests has four multiprocessors. */
 
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { bitsOf, floatsOf } from "../../src/ops/halves.ts";
 import { openOps } from "../../src/ops/native.ts";
 import type { NativeOps } from "../../src/ops/native.ts";
@@ -9,7 +9,8 @@ import { randomArrays } from "../support/arrays.ts";
 import { offsetsOf } from "../support/cases/op-case.ts";
 import type { Outcome } from "../support/cases/op-case.ts";
 import { bits } from "../support/close.ts";
-import { hostPlugin } from "../support/cuda.ts";
+import { runsOnHost } from "../support/cuda.ts";
+import { onHostDevice } from "../support/host-device.ts";
 
 const counts = [1, 0, 3, 1, 2];
 const T = counts.length;
@@ -84,13 +85,9 @@ function outcome(ops: Ops, given: Given, dtype: Dtype, options: object, first: n
   };
 }
 
-describe("device code on the host: few long rows", () => {
+describe.skipIf(!runsOnHost)("device code on the host: few long rows", () => {
   let ops: NativeOps;
-  beforeAll(() => {
-    process.env["STEPCREDIT_CUDA_PLUGIN"] = hostPlugin();
-    ops = openOps("cuda");
-  });
-  afterAll(() => delete process.env["STEPCREDIT_CUDA_PLUGIN"]);
+  onHostDevice(() => (ops = openOps("cuda")));
 
   it.each([
     [16385, "f32", {}],

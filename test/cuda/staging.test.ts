@@ -1,15 +1,13 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { openOps } from "../../src/ops/native.ts";
 import type { DeviceOps } from "../../src/ops/device-ops.ts";
-import { hostPlugin, runsOnHost } from "../support/cuda.ts";
+import { runsOnHost } from "../support/cuda.ts";
+import { forgetAfterEach, onHostDevice, twoDevices } from "../support/host-device.ts";
 
 let staged: DeviceOps;
 let direct: DeviceOps;
 
-beforeAll(() => {
-  if (!runsOnHost) return;
-  process.env["STEPCREDIT_CUDA_PLUGIN"] = hostPlugin();
-  process.env["STEPCREDIT_SIMT_DEVICES"] = "2";
+onHostDevice(() => {
   staged = openOps("cuda");
   staged.memory.from([1]).download();
   // The queue of a device looks for page-locked memory at its first copy.
@@ -17,14 +15,8 @@ beforeAll(() => {
   direct = openOps("cuda", { index: 1 });
   direct.memory.from([1]).download();
   delete process.env["STEPCREDIT_SIMT_PINNED"];
-});
-afterEach(() => {
-  delete process.env["STEPCREDIT_SIMT_FAILURE"];
-});
-afterAll(() => {
-  delete process.env["STEPCREDIT_CUDA_PLUGIN"];
-  delete process.env["STEPCREDIT_SIMT_DEVICES"];
-});
+}, twoDevices);
+forgetAfterEach("STEPCREDIT_SIMT_FAILURE");
 
 /** As native/cuda/staging.cu has it. */
 const chunkBytes = 2 ** 20;

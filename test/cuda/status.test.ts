@@ -2,20 +2,17 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { describeDiagnosis } from "../../src/cli/doctor.ts";
 import { diagnose } from "../../src/cli/diagnosis.ts";
 import { cudaReport, openOps, type CudaReport } from "../../src/ops/index.ts";
 import { hostPlugin, runsOnHost } from "../support/cuda.ts";
+import { forgetAfterEach } from "../support/host-device.ts";
 import { repository } from "../support/imports.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "stepcredit-"));
 afterAll(() => rmSync(scratch, { recursive: true }));
-afterEach(() => {
-  delete process.env["STEPCREDIT_CUDA"];
-  delete process.env["STEPCREDIT_CUDA_PLUGIN"];
-  delete process.env["STEPCREDIT_SIMT_DEVICES"];
-});
+forgetAfterEach("STEPCREDIT_CUDA", "STEPCREDIT_CUDA_PLUGIN", "STEPCREDIT_SIMT_DEVICES");
 
 /** A library compiled from a few lines of C++. */
 function library(name: string, source: string): string {

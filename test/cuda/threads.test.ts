@@ -1,19 +1,15 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
 import { prelude, runChild } from "../support/child.ts";
-import { hostPlugin, runsOnHost } from "../support/cuda.ts";
+import { runsOnHost } from "../support/cuda.ts";
+import { onHostDevice } from "../support/host-device.ts";
 import { install, type Installed } from "../support/installed.ts";
 
 let installed: Installed;
-beforeAll(() => {
-  if (!runsOnHost) return;
-  process.env["STEPCREDIT_CUDA_PLUGIN"] = hostPlugin();
+onHostDevice(() => {
   installed = install();
   installed.linkAddon();
 });
-afterAll(() => {
-  delete process.env["STEPCREDIT_CUDA_PLUGIN"];
-  if (runsOnHost) installed.remove();
-});
+afterAll(() => runsOnHost && installed.remove());
 
 /** Runs a module with `cuda`, the ops of device code on the host, and gives its lines. */
 function run(source: string, env: Readonly<Record<string, string>> = {}): readonly string[] {
