@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 /** The public surface. */
 
 export * from "./trajectory/index.ts";

@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 export * from "./ops.ts";
 export { blas, cpuIsas, numThreads, openOps, setNumThreads } from "./native.ts";
 export { cudaReport } from "./cuda.ts";
