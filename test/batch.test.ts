@@ -17,7 +17,6 @@ import { randomTree } from "./support/trees.ts";
 const contrast: SuperviseConfig = {
   rule: "contrast",
   advantage: (outcomes) => outcomes.map((outcome) => outcome - 0.5),
-  penaltyWeight: 1,
 };
 const grouped: SuperviseConfig = { rule: "contrast", advantage: (outcomes) => grpo({ outcomes }) };
 const lists = (batch: Batch): Record<string, number[]> =>

@@ -137,7 +137,9 @@ async function demo(options: DemoOptions): Promise<void> {
   console.log(`\n${table(json)}\n`);
   if (example !== undefined) {
     const { tree, leaf } = example.found;
-    const rules = { rule: "contrast", advantage: (outcomes: Float64Array) => grpo({ outcomes, eps: 1e-4 }) } as const;
+    const { penaltyWeight } = methodConfig("iop", 0, config);
+    const advantage = (outcomes: Float64Array): Float64Array => grpo({ outcomes, eps: 1e-4 });
+    const rules = { rule: "contrast", advantage, penaltyWeight } as const;
     console.log(`A failed trajectory of iteration ${example.iteration}, what it is blamed for, and its correction:\n`);
     console.log(writeExample(chainArithmetic(), tree, leaf, rules));
   }

@@ -4,8 +4,10 @@ import { z } from "zod";
 
 import { advantageNames } from "../crediting.ts";
 import { chainRepairFormats } from "../tasks/chain-arithmetic.ts";
-import { penaltyWeightDefault } from "../trajectory/supervise.ts";
 import { count, positive } from "./field-kinds.ts";
+
+/** A quarter ended level with all of the advantage, or above it, from every start of docs/comparison.md. */
+const lightPenalty = 0.25;
 
 /** How outcomes become credit; all but iop are here to be compared with it. */
 export const methods = ["outcome", "positiveOnly", "iop", "monteCarlo", "tree", "process"] as const;
@@ -36,7 +38,7 @@ export const methodFields = {
   penaltyWeight: z
     .number()
     .min(0)
-    .default(penaltyWeightDefault)
+    .default(lightPenalty)
     .describe("of iop: times what a failure pays; 1: as much as its advantage, 0: nothing, which is contrast positive"),
   tokenDiff: z
     .enum(["position", "subsequence"])

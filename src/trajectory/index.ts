@@ -27,5 +27,5 @@ export type { SearchConfig, SearchReport } from "./search.ts";
 export { grpo, rloo } from "./advantages.ts";
 export type { AdvantageArguments, GrpoArguments, RlooArguments } from "./advantages.ts";
 export type { GroupId } from "./groups.ts";
-export { leafCredits, penaltyWeightDefault, sumCredits, supervise } from "./supervise.ts";
+export { leafCredits, sumCredits, supervise } from "./supervise.ts";
 export type { CreditRow, CreditRule, SuperviseConfig, Supervision } from "./supervise.ts";

@@ -15,19 +15,13 @@ import { failed, succeeded } from "./verify.ts";
  */
 export type CreditRule = "outcome" | "contrast" | "positiveOnly" | "negativeOnly" | "valueDifference";
 
-/**
- * How much of its advantage a failed rollout with a reference pays where nothing else is said. A quarter ended level with all of
- * it, or above, from every start of docs/comparison.md.
- */
-export const penaltyWeightDefault = 0.25;
-
 export interface SuperviseConfig {
   readonly rule: CreditRule;
   /** outcomes of one group (NaN: unverified) to their advantages, in order */
   readonly advantage: (outcomes: Float64Array) => Float64Array;
   /** w; default 1 */
   readonly weight?: number;
-  /** p: how much of w · |A| a failed rollout with a reference pays, and nothing else; default a quarter */
+  /** p: how much of w · |A| a failed rollout with a reference pays, and nothing else; default 1. Runs are configured with less. */
   readonly penaltyWeight?: number;
   /**
    * which tokens of a failed rollout with a reference pay: those that differ inside the first differing step (default), all of
@@ -126,7 +120,7 @@ function outcomeOf(tree: Tree, leaf: number): number {
 }
 
 function contrast(tree: Tree, advantages: Float64Array, config: SuperviseConfig): Float64Array[] {
-  const { weight = 1, penaltyWeight = penaltyWeightDefault, withoutReference = "zero", threshold } = config;
+  const { weight = 1, penaltyWeight = 1, withoutReference = "zero", threshold } = config;
   const hasSuccess = tree.leaves.some((leaf) => isRollout(leaf) && succeeded(leaf, threshold));
   const identifications = identify(tree, config);
   return tree.leaves.map((leaf, index) => {

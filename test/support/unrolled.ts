@@ -60,7 +60,7 @@ function contrastOf(
   step: number,
   token: number,
   advantageOf: (solution: Solution) => number,
-  { weight = 1, penaltyWeight = 0.25, withoutReference }: SuperviseConfig,
+  { weight = 1, penaltyWeight = 1, withoutReference }: SuperviseConfig,
 ): number {
   const solution = solutions[l];
   const passed = (other: Solution): boolean => other.outcome > 0.5;

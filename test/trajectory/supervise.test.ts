@@ -14,8 +14,7 @@ import { unrolledCredits } from "../support/unrolled.ts";
 
 /** Outcome minus ½: advantages that can be read off the drawing. */
 const half = (outcomes: Float64Array): Float64Array => outcomes.map((outcome) => outcome - 0.5);
-/** By the formula: a failure pays all of its advantage. */
-const contrast: SuperviseConfig = { rule: "contrast", advantage: half, penaltyWeight: 1 };
+const contrast: SuperviseConfig = { rule: "contrast", advantage: half };
 
 const credits = (tree: Tree, config: SuperviseConfig): number[][] => leafCredits(tree, config).map((leaf) => [...leaf]);
 
@@ -92,7 +91,7 @@ describe("contrast", () => {
     expect(credits(tree, { ...contrast, weight: 3, penaltyWeight: 0.5 })).toEqual([[0, -0.75], [0, 3], [0.5]]);
   });
 
-  it("failures pay a quarter of their advantage where nothing is said", () => {
+  it("failures pay all of their advantage where nothing is said, and so does penaltyWeight 1", () => {
     const tree = draw(`
       1
         2
@@ -100,10 +99,11 @@ describe("contrast", () => {
           4 → 1
         5 → 0
     `);
-    const unsaid: SuperviseConfig = { rule: "contrast", advantage: half };
-    expect(credits(tree, unsaid)).toEqual([[0, -0.125], [0.5, 0.5], [-0.125]]);
-    expect(credits(tree, { ...unsaid, rule: "negativeOnly" })).toEqual([[0, -0.125], [0, 0], [-0.125]]);
-    expect(credits(tree, { ...unsaid, rule: "outcome" })).toEqual([[-0.5, -0.5], [0.5, 0.5], [-0.5]]);
+    expect(credits(tree, contrast)).toEqual([[0, -0.5], [0.5, 0.5], [-0.5]]);
+    expect(credits(tree, { ...contrast, penaltyWeight: 1 })).toEqual([[0, -0.5], [0.5, 0.5], [-0.5]]);
+    const quarter = { ...contrast, penaltyWeight: 0.25 };
+    expect(credits(tree, { ...quarter, rule: "negativeOnly" })).toEqual([[0, -0.125], [0, 0], [-0.125]]);
+    expect(credits(tree, { ...quarter, rule: "outcome" })).toEqual([[-0.5, -0.5], [0.5, 0.5], [-0.5]]);
   });
 
   it("corrections take no part in the baseline", () => {
