@@ -1,9 +1,9 @@
 // What docs/demo.md reports of settings and warm starts: trains one warm start by several settings and prints a line each.
 //   node scripts/tune-demo.mjs WARM_START_SEED SEEDS METHOD:LR:EPOCHS[:ROWS] ...        after npm run build
-//   METHOD: outcome, positiveOnly, iop, positiveOnlyRepair, iopSiblings
+//   METHOD: outcome, positiveOnly, iop, iopFullPenalty, positiveOnlyRepair, iopSiblings
 // It evaluates on problems of its own, not those of the demo, with repairs of verified data; `stepcredit compare` does the rest.
 import { demoDefaults, methodConfig } from "../dist/demo/demo.js";
-import { deviation, mean } from "../dist/demo/summary.js";
+import { deviation, mean } from "../dist/run/curves.js";
 import { loopConfigOf } from "../dist/run/config.js";
 import { freshPolicy, warmStart, warmStartDefaults } from "../dist/run/warm-start.js";
 import { chainArithmetic, deriveSeed, evaluate, Random, train } from "../dist/index.js";
@@ -12,8 +12,10 @@ const rules = {
   outcome: { rule: "outcome", repair: false },
   positiveOnly: { rule: "positiveOnly", repair: false },
   iop: { rule: "contrast", repair: true },
+  // Failures paid all of their advantage when the lines of the page were run.
+  iopFullPenalty: { rule: "contrast", repair: true, penaltyWeight: 1 },
   positiveOnlyRepair: { rule: "positiveOnly", repair: true },
-  iopSiblings: { rule: "contrast", repair: false },
+  iopSiblings: { rule: "contrast", repair: false, penaltyWeight: 1 },
 };
 const marks = [60_000, 120_000, 240_000];
 

@@ -79,6 +79,17 @@ describe("a measured strategy", () => {
     expect(found).toEqual({ failed: 2, withReference: 2, agreed: 2, tokens: 4 });
   });
 
+  it("continues from before the step that a critique of the policy names, and pays for the critique", async () => {
+    const policy = writing([1, 4, 4], [1, 4, 4], [2], [2], [1, 2, 3], [9, 9, 9]);
+    const critique = { prompt: () => [0], parse: ([step]: readonly number[]) => step - 1, maxTokens: 1 };
+    const strategy = { kind: "critique", by: "policy", samples: 1 } as const;
+    const found = await measureStrategy(policy, { ...counting, critique }, problems, strategy, options);
+    expect(found).toEqual({ failed: 2, withReference: 2, agreed: 2, tokens: 6 });
+    await expect(measureStrategy(policy, counting, problems, strategy, options)).rejects.toThrow(
+      "expected counting to have critiques",
+    );
+  });
+
   it("needs a task that knows its steps, and repairs where it is to ask for them", async () => {
     const { firstWrongStep: _, ...blind } = counting;
     const policy = writing([1, 2, 4]);

@@ -20,6 +20,8 @@ const strategies: Readonly<Record<string, Strategy>> = {
   "search, gallop, 2 probes": { kind: "search", search: { mode: "gallop", maxProbes: 2 } },
   "search, gallop to the end": { kind: "search", search: { mode: "gallop" } },
   "search, bisect to the end": { kind: "search", search: { mode: "bisect" } },
+  "step by critique, regrown": { kind: "critique", by: "policy", samples: 1 },
+  "step by critique, regrown 4 times": { kind: "critique", by: "policy", samples: 4 },
   "step by chance, regrown": { kind: "critique", by: "chance", samples: 1 },
   "step by the checker, regrown": { kind: "critique", by: "checker", samples: 1 },
   "step by the checker, regrown 4 times": { kind: "critique", by: "checker", samples: 4 },
@@ -43,6 +45,7 @@ const problems = Array.from({ length: problemCount }, (_, index) => task.problem
 const results: NamedStrategyResult[] = [];
 for (const [strategyName, strategy] of Object.entries(strategies)) {
   if (strategy.kind === "repair" && task.repair === undefined) continue;
+  if (strategy.kind === "critique" && strategy.by === "policy" && task.critique === undefined) continue;
   const result = await measureStrategy(policy, task, problems, strategy, { groupSize, seed: config.seed });
   results.push({ name: strategyName, ...result });
   console.log(strategyName, JSON.stringify(result));

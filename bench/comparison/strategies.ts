@@ -32,8 +32,11 @@ export type Strategy =
   | { readonly kind: "search"; readonly search: SearchConfig }
   /** `plausibility` 0: every repair that the verifier confirms is believed */
   | { readonly kind: "repair"; readonly plausibility: number }
-  /** a step is named by the checker, or at random, and the failure continued from before it; the naming costs no tokens */
-  | { readonly kind: "critique"; readonly by: "checker" | "chance"; readonly samples: number };
+  /**
+   * a step is named by the policy's own critique, by the checker or at random, and the failure continued from before it; the
+   * naming costs no tokens but the policy's
+   */
+  | { readonly kind: "critique"; readonly by: "policy" | "checker" | "chance"; readonly samples: number };
 
 export interface StrategyResult {
   /** failed rollouts that it was asked about */
@@ -54,7 +57,7 @@ export interface StrategyOptions {
 
 /**
  * Rolls out the problems, the same way for every strategy, and asks one strategy about the failures.
- * @throws RangeError where the task cannot tell the first wrong step, or has no repairs to ask for
+ * @throws RangeError where the task cannot tell the first wrong step, or has no repairs or critiques to ask for
  */
 export async function measureStrategy(
   policy: Policy,
@@ -95,7 +98,7 @@ async function ask(
   task: Task,
   strategy: Strategy,
 ): Promise<number> {
-  const { repair, critique: _, ...shape } = task;
+  const { repair, critique: written, ...shape } = task;
   const corrected = (config: Partial<CorrectConfig>) => correct(trees, sampler, task.verify, { ...shape, ...config });
   switch (strategy.kind) {
     case "siblings":
@@ -112,6 +115,10 @@ async function ask(
       return (await corrected({ repair: { ...repair, ...filter } })).repair.tokens;
     }
     case "critique": {
+      if (strategy.by === "policy") {
+        if (written === undefined) throw new RangeError(`measureStrategy: expected ${task.name} to have critiques`);
+        return (await corrected({ critique: { ...written, samples: strategy.samples } })).critique.tokens;
+      }
       const { critique } = await corrected({ critique: namedBy(task, strategy.by, strategy.samples) });
       return critique.tokens - critique.asked;
     }
