@@ -122,7 +122,7 @@ function opsFailure(): string | null {
       targets: Int32Array.of(1),
     });
     if (Math.abs(logprobs[0] + Math.LN2) < 1e-6) return null;
-    return `the ops give wrong numbers: log ½ is ${logprobs[0]}. Build them again: \`npm rebuild stepcredit\`.`;
+    return `the ops give wrong numbers: log ½ is ${logprobs[0]}. Build them again: \`npx stepcredit build\`.`;
   } catch (error) {
     const isa = process.env["STEPCREDIT_ISA"];
     return messageOf(error) + (isa === undefined ? "" : `. STEPCREDIT_ISA is ${isa}: unset it or name a usable one.`);
@@ -142,8 +142,6 @@ function whyNoBlas(loaded: boolean, name: string | null, enabled: boolean): stri
   if (enabled) return null;
   if (!loaded) return "there is no addon";
   if (name !== null) return "STEPCREDIT_BLAS=off";
-  return (
-    "none was found when the addon was built; for OpenBLAS install pkg-config and libopenblas-dev, then " +
-    "`STEPCREDIT_BUILD=source npm rebuild stepcredit`"
-  );
+  const remedy = "for OpenBLAS install pkg-config and libopenblas-dev, then `npx stepcredit build`";
+  return `none was found when the addon was built; ${remedy}`;
 }
