@@ -96,7 +96,8 @@ function build() {
   const archs = architectures();
   const version = execFileSync(nvcc, ["--version"], { encoding: "utf8" });
   const inputs = fingerprint(nvcc, version, archs, process.env.CXX);
-  if (existsSync(plugin) && existsSync(stamp) && readFileSync(stamp, "utf8") === inputs) {
+  const built = existsSync(plugin) && existsSync(stamp) && readFileSync(stamp, "utf8") === inputs;
+  if (built && process.env.STEPCREDIT_BUILD !== "source") {
     console.log("stepcredit: the CUDA plug-in is up to date");
     return;
   }

@@ -62,7 +62,9 @@ const result = spawnSync(process.execPath, [nodeGyp, "rebuild", `--jobs=${jobs}`
 });
 if (result.status !== 0) {
   console.error(
-    "stepcredit: the native addon could not be built. It needs python3, make and a C++17 compiler (g++ or clang++).",
+    "stepcredit: the native addon could not be built. It needs python3, make and a C++17 compiler (on Debian: apt-get " +
+      "install python3 make g++). With --ignore-scripts the package is installed without it: what computes nothing on " +
+      "arrays, such as `stepcredit credit`, runs, and `npx stepcredit build` builds it later.",
   );
   process.exit(1);
 }

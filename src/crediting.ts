@@ -28,13 +28,13 @@ export type CreditMethod = CreditRule | "monteCarlo" | "tree" | "process";
 /** Advantages of a group's outcomes. */
 export const groupAdvantages = {
   /** less the mean, over the standard deviation */
-  grpo: (outcomes: Float64Array) => grpo({ outcomes, eps: 1e-4 }),
+  grpo: (outcomes: Float64Array): Float64Array => grpo({ outcomes, eps: 1e-4 }),
   /** less the mean (Dr. GRPO) */
-  drGrpo: (outcomes: Float64Array) => grpo({ outcomes, std: false }),
+  drGrpo: (outcomes: Float64Array): Float64Array => grpo({ outcomes, std: false }),
   /** less the mean of the others */
-  rloo: (outcomes: Float64Array) => rloo({ outcomes }),
+  rloo: (outcomes: Float64Array): Float64Array => rloo({ outcomes }),
   /** less the mean, over the mean */
-  maxrl: (outcomes: Float64Array) => maxrl({ outcomes }),
+  maxrl: (outcomes: Float64Array): Float64Array => maxrl({ outcomes }),
 } as const satisfies Readonly<Record<string, SuperviseConfig["advantage"]>>;
 
 export type AdvantageName = keyof typeof groupAdvantages;

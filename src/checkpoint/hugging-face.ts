@@ -180,6 +180,18 @@ export async function writeModel(
   await writeJson(join(directory, "config.json"), config);
 }
 
+/** Gives a directory that was written a tokenizer, and its config the tokens that end a text. */
+export async function addTokenizer(
+  directory: string,
+  description: Readonly<Record<string, unknown>>,
+  endTokens: readonly number[],
+): Promise<void> {
+  const path = join(directory, "config.json");
+  const config = (await readJson(path)) as Readonly<Record<string, unknown>>;
+  await writeJson(join(directory, "tokenizer.json"), description);
+  await writeJson(path, { ...config, eos_token_id: endTokens });
+}
+
 async function writeShards(directory: string, shards: readonly (readonly Parameter[])[], dtype: Dtype): Promise<void> {
   const width = 5;
   const number = (n: number): string => String(n).padStart(width, "0");

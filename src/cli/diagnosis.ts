@@ -41,7 +41,7 @@ export interface Diagnosis {
   };
   /** null: no addon, which loads the plug-in */
   readonly cuda: CudaReport | null;
-  /** the variables that are read and their values; null: not set */
+  /** the variables that are read and their values, without those that are secret; null: not set */
   readonly environment: Readonly<Record<string, string | null>>;
   /** variables that begin like ours and that nothing reads */
   readonly unknownEnvironment: readonly string[];
@@ -68,8 +68,15 @@ export const environmentVariables: Readonly<Record<string, string>> = {
   STEPCREDIT_DEBUG: "1: errors with their stack",
   STEPCREDIT_BUILD: "when installing: source ignores a prebuilt addon",
   STEPCREDIT_SANITIZE: "when building: for a sanitizer",
+  STEPCREDIT_SERVE_KEY: "what `serve` asks for as a bearer token, instead of --key",
   NO_COLOR: "plain output",
 };
+
+/** Of these only that they are set is told. */
+const secrets: ReadonlySet<string> = new Set(["STEPCREDIT_SERVE_KEY"]);
+
+/** Variables that benches, checks and tests of a clone read, and the device code that runs on the host for tests. */
+export const ofClones = /^STEPCREDIT_(?:PYTHON|LINT_NATIVE|STORIES|SIMT_\w+)$/;
 
 export function diagnose(env: NodeJS.ProcessEnv = process.env): Diagnosis {
   const failure = loadFailure();
@@ -96,12 +103,17 @@ export function diagnose(env: NodeJS.ProcessEnv = process.env): Diagnosis {
     blas: { name, used: enabled, why: whyNoBlas(loaded, name, enabled) },
     cuda: loaded ? cudaReport() : null,
     environment: Object.fromEntries(
-      Object.keys(environmentVariables).map((variable) => [variable, env[variable] ?? null]),
+      Object.keys(environmentVariables).map((variable) => [variable, shown(variable, env[variable])]),
     ),
     unknownEnvironment: Object.keys(env).filter(
-      (key) => key.startsWith("STEPCREDIT_") && !(key in environmentVariables),
+      (key) => key.startsWith("STEPCREDIT_") && !(key in environmentVariables) && !ofClones.test(key),
     ),
   };
+}
+
+function shown(variable: string, value: string | undefined): string | null {
+  if (value === undefined) return null;
+  return secrets.has(variable) ? "(not shown)" : value;
 }
 
 function loadFailure(): string | null {
@@ -122,7 +134,7 @@ function opsFailure(): string | null {
       targets: Int32Array.of(1),
     });
     if (Math.abs(logprobs[0] + Math.LN2) < 1e-6) return null;
-    return `the ops give wrong numbers: log ½ is ${logprobs[0]}. Build them again: \`npm rebuild stepcredit\`.`;
+    return `the ops give wrong numbers: log ½ is ${logprobs[0]}. Build them again: \`npx stepcredit build\`.`;
   } catch (error) {
     const isa = process.env["STEPCREDIT_ISA"];
     return messageOf(error) + (isa === undefined ? "" : `. STEPCREDIT_ISA is ${isa}: unset it or name a usable one.`);
@@ -142,8 +154,6 @@ function whyNoBlas(loaded: boolean, name: string | null, enabled: boolean): stri
   if (enabled) return null;
   if (!loaded) return "there is no addon";
   if (name !== null) return "STEPCREDIT_BLAS=off";
-  return (
-    "none was found when the addon was built; for OpenBLAS install pkg-config and libopenblas-dev, then " +
-    "`STEPCREDIT_BUILD=source npm rebuild stepcredit`"
-  );
+  const remedy = "for OpenBLAS install pkg-config and libopenblas-dev, then `npx stepcredit build`";
+  return `none was found when the addon was built; ${remedy}`;
 }

@@ -123,8 +123,9 @@ export const addonPaths: readonly string[] = [
   join(root, "prebuilds", `${process.platform}-${process.arch}`, "stepcredit.node"),
 ];
 
-const remedy =
-  "Run `npm rebuild stepcredit`, or `npm run build` in a clone; it needs python3, make and a C++17 compiler.";
+// Not `npm rebuild`: it leaves alone what was built from the same sources, even where it does not load here, and packages
+// whose install scripts are not allowed.
+const remedy = "Run `npx stepcredit build`; it needs python3, make and a C++17 compiler.";
 
 let loaded: Addon | undefined;
 

@@ -50,10 +50,9 @@ export const pluginPaths: readonly string[] = [
 
 const remedies: Readonly<Record<CudaStatus, string>> = {
   off: "unset STEPCREDIT_CUDA",
-  "not-built":
-    "none needed for the CPU ops; for CUDA install nvcc and CMake, then `STEPCREDIT_CUDA=on npm rebuild stepcredit`",
-  "load-failed": "build it again on this machine: `STEPCREDIT_CUDA=on npm rebuild stepcredit`",
-  "abi-mismatch": "build the addon and the plug-in from the same version: `STEPCREDIT_CUDA=on npm rebuild stepcredit`",
+  "not-built": "none needed for the CPU ops; for CUDA install nvcc and CMake, then `npx stepcredit build --cuda`",
+  "load-failed": "build it again on this machine: `npx stepcredit build --cuda`",
+  "abi-mismatch": "build the addon and the plug-in from the same version: `npx stepcredit build --cuda`",
   "present-no-device": "install NVIDIA's driver, or make a device visible (CUDA_VISIBLE_DEVICES, `--gpus all`)",
   ready: "",
 };

@@ -8,7 +8,7 @@ import { mkdir, open, readFile, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 
 import { newestCheckpoint, policyDirectory, writeCheckpoint } from "../checkpoint/run-checkpoint.ts";
-import { isThere } from "../checkpoint/hugging-face.ts";
+import { addTokenizer, isThere } from "../checkpoint/hugging-face.ts";
 import { replaceFile } from "../checkpoint/safetensors-writer.ts";
 import { setNumThreads } from "../ops/native.ts";
 import type { Iteration } from "../trainer.ts";
@@ -64,7 +64,8 @@ export async function run(config: RunConfig, events: RunEvents, options: RunOpti
   const found = options.resume
     ? await newestCheckpoint(checkpoints, (path, reason) => events.told(`${path} is passed over: ${reason}`))
     : undefined;
-  const { policy, task, heldOut, warmStart, told } = await setUp(config, found && policyDirectory(found.directory));
+  const setup = await setUp(config, found && policyDirectory(found.directory));
+  const { policy, task, heldOut, warmStart, told } = setup;
   for (const line of told) events.told(line);
   if (found !== undefined) events.told(`goes on from ${found.directory}`);
 
@@ -101,7 +102,7 @@ export async function run(config: RunConfig, events: RunEvents, options: RunOpti
       },
     );
     if (!result.stopped) {
-      await policy.save(join(directory, policyName));
+      await savePolicy(setup, join(directory, policyName));
       await writeText(join(directory, resultName), `${JSON.stringify({ config, ...result }, null, 2)}\n`);
     }
     return { ...result, directory };
@@ -114,6 +115,12 @@ export async function run(config: RunConfig, events: RunEvents, options: RunOpti
 export async function newestPolicy(config: RunConfig): Promise<string | undefined> {
   const found = await newestCheckpoint(join(directoryOf(config), checkpointsName), () => undefined);
   return found && policyDirectory(found.directory);
+}
+
+/** What the run ends with, with a tokenizer also where its symbols are the configuration's: a directory that can be served. */
+async function savePolicy({ policy, task, tokenizer }: Setup, directory: string): Promise<void> {
+  await policy.save(directory);
+  if (tokenizer?.description !== undefined) await addTokenizer(directory, tokenizer.description, task.stop ?? []);
 }
 
 /** Makes the directory the run's own, or finds that it is already. */

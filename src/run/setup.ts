@@ -8,6 +8,7 @@ import type { ProceduralTask } from "../tasks/procedural/procedural-task.ts";
 import type { Task } from "../tasks/task.ts";
 import { fill, numbered, shownAnswer } from "../tasks/template.ts";
 import { textTask, type TextProblem } from "../tasks/text.ts";
+import type { Tokenizer } from "../tokenizers/tokenizer.ts";
 import type { Problem } from "../trajectory/index.ts";
 import { openVerifier, type OpenedVerifier } from "../verifiers/index.ts";
 import { ConfigError, proceduralOf, type RunConfig } from "./config.ts";
@@ -35,6 +36,8 @@ export interface Setup {
   readonly policy: TransformerPolicy;
   readonly task: Task;
   readonly heldOut: readonly Problem[];
+  /** of a task in text */
+  readonly tokenizer?: Tokenizer;
   /** Trains the policy on demonstrations; only where it is fresh and a program makes the problems. */
   readonly warmStart: ((onStep: StepListener) => Promise<void>) | undefined;
   /** what a person should know: problems that are left out */
@@ -151,6 +154,7 @@ async function setUpText(
   return {
     policy,
     task,
+    tokenizer,
     heldOut: heldOut.map((problem) => task.encode(problem)),
     warmStart:
       made !== undefined && loaded === undefined

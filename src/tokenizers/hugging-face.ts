@@ -69,6 +69,7 @@ export class HuggingFaceTokenizer implements Tokenizer {
 
   decode(ids: ArrayLike<number>): string {
     checkIds("decode", ids, this.vocabulary);
+    if (ids.length === 0) return ""; // which the library refuses
     return this.#model.decode(Array.from(ids), { skip_special_tokens: true, clean_up_tokenization_spaces: false });
   }
 

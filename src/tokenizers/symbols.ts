@@ -37,6 +37,36 @@ function symbolTokenizer(
         .join(joint);
     },
     idOf: (token) => ids.get(token),
+    description: describe(all, special, joint),
+  };
+}
+
+/** As byte-pair encoding that merges nothing: texts fall into characters, words are looked up whole. */
+function describe(all: readonly string[], special: readonly string[], joint: string): Record<string, unknown> {
+  const apart = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
+  const cut = { type: "Split", pattern: { String: joint }, behavior: "Removed", invert: false };
+  return {
+    version: "1.0",
+    truncation: null,
+    padding: null,
+    added_tokens: special.map((content, id) => ({ id, content, ...apart })),
+    normalizer: null,
+    pre_tokenizer: joint === "" ? null : cut,
+    post_processor: null,
+    // Without a decoder tokens are put together with spaces.
+    decoder: joint === "" ? { type: "Fuse" } : null,
+    model: {
+      type: "BPE",
+      dropout: null,
+      unk_token: null,
+      continuing_subword_prefix: null,
+      end_of_word_suffix: null,
+      fuse_unk: false,
+      byte_fallback: false,
+      ignore_merges: true,
+      vocab: Object.fromEntries(all.map((symbol, id) => [symbol, id])),
+      merges: [],
+    },
   };
 }
 

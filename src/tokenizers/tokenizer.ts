@@ -12,6 +12,8 @@ export interface Tokenizer {
   decode(ids: ArrayLike<number>): string;
   /** The id of a token by its own spelling, special tokens included; undefined where there is none. */
   idOf(token: string): number | undefined;
+  /** What `tokenizer.json` says of it, for one that was not read from a directory. Who reads that leaves unknown characters out. */
+  readonly description?: Readonly<Record<string, unknown>>;
 }
 
 export function checkIds(what: string, ids: ArrayLike<number>, vocabulary: number): void {

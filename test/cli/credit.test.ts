@@ -237,21 +237,24 @@ describe("examples/gsm8k-to-rollouts.mjs", () => {
 
   // Counted in the file by other means: verdicts, and problems by their verdicts. A failed rollout has a reference
   // exactly where its group has a success.
-  it.skipIf(!existsSync(recorded))("gives 663 problems whose figures are those of the recorded verdicts", async () => {
-    const rollouts = join(scratch, "gsm8k.jsonl");
-    const json = join(scratch, "gsm8k-report.json");
-    expect(convert(recorded, rollouts).status).toBe(0);
-    const { code, results } = await credit([rollouts, "--json", json]);
-    expect([code, results.length]).toEqual([0, 663]);
-    expect(JSON.parse(readFileSync(json, "utf8"))).toMatchObject({
-      problems: 663,
-      rollouts: 2652,
-      succeeded: 975,
-      failed: 1677,
-      unverified: 0,
-      groups: { allRight: 70, allWrong: 222, mixed: 371 },
-      withReference: 789,
-      skippedLines: 0,
-    });
-  });
+  it.skipIf(!existsSync(recorded))(
+    "gives 663 problems whose figures are those of the recorded verdicts (skipped without them)",
+    async () => {
+      const rollouts = join(scratch, "gsm8k.jsonl");
+      const json = join(scratch, "gsm8k-report.json");
+      expect(convert(recorded, rollouts).status).toBe(0);
+      const { code, results } = await credit([rollouts, "--json", json]);
+      expect([code, results.length]).toEqual([0, 663]);
+      expect(JSON.parse(readFileSync(json, "utf8"))).toMatchObject({
+        problems: 663,
+        rollouts: 2652,
+        succeeded: 975,
+        failed: 1677,
+        unverified: 0,
+        groups: { allRight: 70, allWrong: 222, mixed: 371 },
+        withReference: 789,
+        skippedLines: 0,
+      });
+    },
+  );
 });

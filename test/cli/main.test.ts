@@ -42,10 +42,10 @@ describe("stepcredit without its addon", () => {
   it("exits 1 with what is missing and what to do", () => {
     const { status, stderr } = installed.run(["golden", "."]);
     expect(status).toBe(1);
-    expect(stderr).toMatch(/^stepcredit: the native addon is missing .*npm rebuild stepcredit.*\n$/);
+    expect(stderr).toMatch(/^stepcredit: the native addon is missing .*`npx stepcredit build`.*\n$/);
     const doctor = installed.run(["doctor"]);
     expect(doctor.status).toBe(1);
-    expect(doctor.stdout).toMatch(/^CPU ops +do not work: the native addon is missing .*npm rebuild stepcredit/m);
+    expect(doctor.stdout).toMatch(/^CPU ops +do not work: the native addon is missing .*`npx stepcredit build`/m);
     expect(doctor.stdout).toMatch(/^CUDA +unknown without the addon/m);
   });
 });

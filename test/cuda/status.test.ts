@@ -53,7 +53,7 @@ function report(path: string): CudaReport {
   return reported;
 }
 
-const buildAgain = /STEPCREDIT_CUDA=on npm rebuild stepcredit/;
+const buildAgain = /`npx stepcredit build --cuda`/;
 
 describe.skipIf(!runsOnHost)("the CUDA plug-in", () => {
   let host: string;

@@ -26,7 +26,7 @@ interface Reference {
 const worst = (actual: ArrayLike<number>, expected: readonly number[]): number =>
   Math.max(...expected.map((value, i) => Math.abs(value - actual[i])));
 
-describe.skipIf(!present)("stories260K, converted by examples/convert-llama2c.mjs", () => {
+describe.skipIf(!present)("stories260K, converted by examples/convert-llama2c.mjs (skipped without its files)", () => {
   let installed: Installed;
   let policy: TransformerPolicy;
   let reference: Reference;

@@ -47,6 +47,7 @@ describe("the tokenizer of a Hugging Face directory", () => {
     expect(tokenizer.encode("hello ello")).toEqual([4, 5, 3, 6, 1, 5, 3]);
     expect(tokenizer.encode("hello", true)).toEqual([4, 5, 3, 7]);
     expect(tokenizer.decode([4, 5, 3, 6, 1, 7])).toBe("hello e");
+    expect(tokenizer.decode([])).toBe("");
     expect(tokenizer.idOf("<end>")).toBe(7);
     expect(() => tokenizer.decode([8])).toThrow("decode: expected ids in 0 … 7, received 8 at index 0");
   });

@@ -1,4 +1,8 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { HuggingFaceTokenizer } from "../../src/tokenizers/hugging-face.ts";
 import { characterTokenizer, wordTokenizer } from "../../src/tokenizers/symbols.ts";
 
 describe("a character tokenizer", () => {
@@ -40,5 +44,29 @@ describe("a word tokenizer", () => {
     expect(() => tokenizer.encode("it  is")).toThrow('received "" at 1');
     expect(() => tokenizer.encode("it <s>")).toThrow('received "<s>" at 1');
     expect(() => wordTokenizer(["a b"])).toThrow('wordTokenizer: expected words without spaces, received "a b"');
+  });
+});
+
+describe("the description of a symbol tokenizer", () => {
+  it.each([
+    ["characters", characterTokenizer("10+=🙂 \n", ["<end>"]), ["1+0=1", "🙂 1\n\n 0", ""]],
+    ["words", wordTokenizer(["so", "it", "is", "1", "+"], ["<end>"]), ["so it is", "1 + 1", "it"]],
+  ])("is a tokenizer.json of the same %s", async (_name, tokenizer, texts) => {
+    const directory = mkdtempSync(join(tmpdir(), "stepcredit-"));
+    try {
+      writeFileSync(join(directory, "tokenizer.json"), JSON.stringify(tokenizer.description));
+      const read = await HuggingFaceTokenizer.load(directory);
+      expect(read.vocabulary).toBe(tokenizer.vocabulary);
+      for (const text of texts) {
+        const ids = tokenizer.encode(text);
+        expect(read.encode(text)).toEqual(ids);
+        expect(read.encode(text, true)).toEqual(ids);
+        expect(read.decode([...ids, 0])).toBe(text);
+        expect(read.decode(ids)).toBe(text);
+      }
+      expect(read.idOf("<end>")).toBe(0);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
   });
 });
