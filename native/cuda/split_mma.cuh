@@ -1,5 +1,5 @@
 // Products of f32 and a half type on tensor cores, to the accuracy of f32: the operand of f32 is split into terms that the
-// cores take, and every term is multiplied. A rest below 2⁻²⁴ of an element is left out.
+// cores take, and every term is multiplied. At most 2⁻²³ of an element is left out.
 //
 //   bf16   x = a + b + c, each the bf16 nearest to what is left: 3 · 8 bits
 //   f16    x = a + b in tf32, 2 · 11 bits, whose exponents are those of f32; an f16 is a tf32 as it is
