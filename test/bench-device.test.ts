@@ -54,6 +54,8 @@ describe.skipIf(torch === undefined)("the benches of a device (skipped without P
         "linearLogprobs.products",
         "linearLogprobs.tiles",
         "linearLogprobsBackward",
+        "linearLogprobsBackward.products",
+        "linearLogprobsBackward.tiles",
       ]),
     );
     expect(status).toBe(0);

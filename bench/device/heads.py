@@ -26,7 +26,7 @@ def random_hidden(rows, vocabulary, width, dtype, device):
 
 
 def by_way(way, run):
-    """The same by one way of linearLogprobs, as STEPCREDIT_CUDA_HEAD names it; None: the one that the plug-in takes by itself."""
+    """The same by one way of linearLogprobs or its backward, as STEPCREDIT_CUDA_HEAD names it; None: the one that the plug-in takes by itself."""
     if way is None:
         return run
 
@@ -78,7 +78,16 @@ def linear_logprobs(plugin, device, rows, vocabulary, width, dtype, way=None):
     )
 
 
-def linear_logprobs_backward(plugin, device, rows, vocabulary, width, dtype):
+def linear_logprobs_backward_by_products(*sizes):
+    return linear_logprobs_backward(*sizes, way="products")
+
+
+def linear_logprobs_backward_by_tiles(*sizes):
+    """Of half types alone: None for others."""
+    return None if sizes[-1] == "f32" else linear_logprobs_backward(*sizes, way="tiles")
+
+
+def linear_logprobs_backward(plugin, device, rows, vocabulary, width, dtype, way=None):
     hidden, weight, offsets, targets = random_hidden(rows, vocabulary, width, dtype, device)
     lse, out = (unwritten(rows, device=device) for _ in range(2))
     upstream = torch.randn(rows, device=device)
@@ -105,10 +114,10 @@ def linear_logprobs_backward(plugin, device, rows, vocabulary, width, dtype):
         zip(["dhidden", "dweight"], others.chunked_linear_gradients(hidden, weight, targets, upstream))
     )
     return Subject(
-        "linearLogprobsBackward",
+        "linearLogprobsBackward" if way is None else f"linearLogprobsBackward.{way}",
         f"[{rows}, {width}] x [{width}, {vocabulary}]",
         dtype,
-        lambda: plugin.run("linear_logprobs_backward", record),
+        by_way(way, lambda: plugin.run("linear_logprobs_backward", record)),
         lambda: {"dhidden": dhidden, "dweight": dweight},
         lambda: dict(zip(["dhidden", "dweight"], gradients(hidden.double(), weight.double(), upstream.double()))),
         # The inputs once; dhidden is written, dweight read and written, in f32 whatever the inputs are.

@@ -25,6 +25,8 @@ SMALL = [
     (heads.linear_logprobs_by_products, (7, 130, 32)),
     (heads.linear_logprobs_by_tiles, (7, 130, 32)),
     (heads.linear_logprobs_backward, (7, 130, 24)),
+    (heads.linear_logprobs_backward_by_products, (7, 130, 32)),
+    (heads.linear_logprobs_backward_by_tiles, (7, 130, 32)),
 ]
 
 BOTH, BF16, F32 = ["f32", "bf16"], ["bf16"], ["f32"]
@@ -46,6 +48,8 @@ HEADS = [
     ((8192, 151936, 2048), BF16),
     ((32768, 151936, 896), BF16),
 ]
+FORWARD_WAYS = [heads.linear_logprobs_by_products, heads.linear_logprobs_by_tiles]
+BACKWARD_WAYS = [heads.linear_logprobs_backward_by_products, heads.linear_logprobs_backward_by_tiles]
 # Heads of queries and of keys, and their width: 14, 2, 64 of Qwen 2.5 0.5B; 32, 8, 128 of Llama 3 8B.
 TREES = [(4096, 14, 2, 64), (16384, 14, 2, 64), (32768, 14, 2, 64), (4096, 32, 8, 128), (8192, 32, 8, 128)]
 LARGE = [
@@ -53,8 +57,8 @@ LARGE = [
     *[(rows.logprobs, *case) for case in LOGITS],
     *[(rows.logprobs_backward, *case) for case in LOGITS],
     *[(rows.policy_update, *case) for case in LOGITS],
-    *[(way, *case) for case in HEADS for way in [heads.linear_logprobs_by_products, heads.linear_logprobs_by_tiles]],
-    *[(heads.linear_logprobs_backward, *case) for case in HEADS],
+    *[(way, *case) for case in HEADS for way in FORWARD_WAYS],
+    *[(way, *case) for case in HEADS for way in BACKWARD_WAYS],
     *[(sampling.sample_greedy, sizes, F32) for sizes in [(64, 32000), (64, 128256), (256, 151936)]],
     *[(sampling.sample_top_p, sizes, F32) for sizes in [(64, 32000), (64, 128256), (256, 151936)]],
     *[(flat.scatter_advantages, (targets,), F32) for targets in [32768, 1 << 22]],

@@ -21,15 +21,10 @@ struct Slab {
 
 __device__ inline LogitRow<float> slab_row(const HeadRows& rows, const float* y, const Slab& slab, int64_t t) {
   const int64_t first = rows.target_offsets[t];
-  const float temperature = rows.temperatures ? rows.temperatures[t] : rows.temperature;
-  return {y + blockIdx.x * slab.width,
-          slab.width,
-          logit_chain(rows.logit_scale, rows.softcap, temperature),
-          nullptr,
-          rows.targets + first,
-          rows.target_offsets[t + 1] - first,
-          rows.ignore_index,
-          {}};
+  return {y + blockIdx.x * slab.width, slab.width,
+          logit_chain(rows, t),        nullptr,
+          rows.targets + first,        rows.target_offsets[t + 1] - first,
+          rows.ignore_index,           {}};
 }
 
 // body(slab) for the slabs of the vocabulary, in order.

@@ -1,108 +1,18 @@
-// A block has 128 rows and a group of columns, which it goes through 128 columns at a time. Both operands of a product come in
-// slices of 32 terms, of which two are on their way while a third is multiplied. A warp has 64 × 32 logits of a tile, a lane of
-// it 8 × 8; once they are complete, each lane adds them to the sums of its 8 rows, which meet at the end of the group.
+// A block has 128 rows and a group of columns, which it goes through 128 columns at a time. Once the logits of a tile are
+// complete, each lane adds its own to the sums of its 8 rows, which meet at the end of the group.
 
+#include <stdlib.h>
+
+#include "cublaslt.cuh"
 #include "head_tiles.cuh"
 #include "launch.cuh"
-#include "logit_row.cuh"
-#include "mma.cuh"
-#include "unroll.cuh"
+#include "logit_tiles.cuh"
 
 namespace gpu {
 
 namespace {
 
-constexpr int kThreads = 256;
-constexpr int kTileRows = 128, kTileColumns = 128, kDepth = 32;
-constexpr int kWarpRows = 64, kWarpColumns = 32, kWarpsAcross = kTileColumns / kWarpColumns;
-constexpr int kDown = kWarpRows / 16, kAcross = kWarpColumns / 8;  // products of a warp
-constexpr int kOwn = 8;                                            // rows and columns of a lane
-static_assert(2 * kDown == kOwn && 2 * kAcross == kOwn, "a lane has two rows and two columns of every product");
-static_assert(kTileRows / kWarpRows * kWarpsAcross * kWarp == kThreads, "the warps of a block make a tile");
-constexpr int kPitch = kDepth + 8;  // elements from row to row: eight rows side by side meet in no bank
-constexpr int kStages = 3;
 constexpr int64_t kGroupColumns = 2048;
-
-template <class Half>
-struct alignas(16) Stage {
-  Half rows[kTileRows * kPitch];
-  Half columns[kTileColumns * kPitch];
-};
-
-// The part of a tile that a lane has.
-struct Place {
-  int lane, row, column;  // of the warp's first logit
-
-  __device__ Place()
-      : lane(static_cast<int>(threadIdx.x) % kWarp),
-        row(static_cast<int>(threadIdx.x) / kWarp / kWarpsAcross * kWarpRows),
-        column(static_cast<int>(threadIdx.x) / kWarp % kWarpsAcross * kWarpColumns) {}
-  __device__ int row_of(int r) const { return row + r / 2 * 16 + r % 2 * 8 + lane / 4; }
-  __device__ int column_of(int i) const { return column + i / 2 * 8 + lane % 4 * 2 + i % 2; }
-};
-
-// ── products
-
-// Begins to copy the terms k … k + kDepth − 1 of the rows `first` … of a matrix [rows, H]; zeros where there are none.
-template <class Half>
-__device__ void begin_slice(const Half* matrix, int64_t first, int64_t rows, int64_t H, int64_t k, Half* to) {
-  constexpr int kVector = 8, kVectors = kDepth / kVector;
-  static_assert(kTileRows == kTileColumns && kTileRows * kVectors % kThreads == 0, "all threads copy as much");
-  SC_UNROLL
-  for (int i = static_cast<int>(threadIdx.x); i < kTileRows * kVectors; i += kThreads) {
-    const int row = i / kVectors, at = i % kVectors * kVector;
-    const bool exists = first + row < rows && k + at < H;
-    begin_copy(to + row * kPitch + at, matrix + (exists ? (first + row) * H + k + at : 0), exists);
-  }
-}
-
-// What is multiplied: the slices of all tiles of a group, one after the other.
-template <class Half>
-struct Slices {
-  const Half* hidden;
-  const Half* weight;  // of the group
-  int64_t first_row, rows, columns, H;
-  int depths, tile, depth;  // the slice that is copied next
-
-  __device__ void begin(Stage<Half>* stage) {
-    if (tile * kTileColumns < columns) {
-      begin_slice(hidden, first_row, rows, H, int64_t{depth} * kDepth, stage->rows);
-      begin_slice(weight, int64_t{tile} * kTileColumns, columns, H, int64_t{depth} * kDepth, stage->columns);
-      depth = depth + 1 < depths ? depth + 1 : 0;
-      tile += depth == 0;
-    }
-    end_copies();
-  }
-};
-
-using Products = float[kDown][kAcross][4];
-
-template <class Half>
-__device__ void add_products(const Stage<Half>& stage, const Place& place, Products& sums) {
-  const int lane = place.lane;
-  SC_UNROLL
-  for (int k = 0; k < kDepth; k += 16) {
-    FragmentA a[kDown];
-    FragmentB b[kAcross];
-    SC_UNROLL
-    for (int m = 0; m < kDown; ++m)
-      load_matrices(stage.rows + (place.row + m * 16 + lane % 16) * kPitch + k + lane / 16 * 8, a[m].pairs);
-    SC_UNROLL
-    for (int n = 0; n < kAcross; n += 2) {
-      unsigned pairs[4];
-      load_matrices(stage.columns + (place.column + n * 8 + lane / 16 * 8 + lane % 8) * kPitch + k + lane / 8 % 2 * 8, pairs);
-      b[n] = {{pairs[0], pairs[1]}};
-      b[n + 1] = {{pairs[2], pairs[3]}};
-    }
-    SC_UNROLL
-    for (int m = 0; m < kDown; ++m) {
-      SC_UNROLL
-      for (int n = 0; n < kAcross; ++n) mma_16x8x16<Half>(sums[m][n], a[m], b[n]);
-    }
-  }
-}
-
-// ── rows
 
 constexpr int32_t kNoColumn = -1, kSeveralColumns = -2;
 
@@ -113,12 +23,8 @@ struct TileRow {
   int32_t column;
 };
 
-__device__ LogitChain chain_of(const HeadRows& head, int64_t t) {
-  return logit_chain(head.logit_scale, head.softcap, head.temperatures ? head.temperatures[t] : head.temperature);
-}
-
 __device__ TileRow tile_row(const HeadRows& head, int64_t t, int64_t first_column, int64_t columns) {
-  TileRow row = {chain_of(head, t).scale, head.target_offsets[t], head.target_offsets[t + 1] - head.target_offsets[t],
+  TileRow row = {logit_chain(head, t).scale, head.target_offsets[t], head.target_offsets[t + 1] - head.target_offsets[t],
                  kNoColumn};
   for (int32_t n = row.first; n < row.first + row.count; ++n) {
     const int64_t column = head.targets[n] - first_column;
@@ -138,36 +44,6 @@ __device__ void keep_targets(const LinearLogprobsArgs& args, const TileRow& row,
     for (int i = 0; i < kOwn; ++i)
       if (column == place.column_of(i)) args.logprobs[n] = x[i];
   }
-}
-
-// body(product, i) for all products of the lane; i: which of its columns.
-template <class Body>
-__device__ void each_product(Products& products, const Body& body) {
-  SC_UNROLL
-  for (int m = 0; m < kDown; ++m) {
-    SC_UNROLL
-    for (int n = 0; n < kAcross; ++n) {
-      SC_UNROLL
-      for (int i = 0; i < 4; ++i) body(products[m][n][i], 2 * n + i % 2);
-    }
-  }
-}
-
-// Makes y of products that are complete, −∞ where there is no column; v: the id of the tile's first column.
-__device__ void make_logits(const HeadRows& head, const Place& place, int64_t v, Products& products) {
-  float bias[kOwn];
-  unsigned exists = 0;
-  SC_UNROLL
-  for (int i = 0; i < kOwn; ++i) {
-    const bool here = v + place.column_of(i) < head.V;
-    exists |= static_cast<unsigned>(here) << i;
-    bias[i] = here && head.bias ? head.bias[v + place.column_of(i)] : 0.0f;
-  }
-  each_product(products, [&](float& product, int i) { product += bias[i]; });
-  const LogitChain chain = logit_chain(head.logit_scale, head.softcap, 1.0f);  // the cap knows no temperature
-  if (chain.softcap > 0.0f) each_product(products, [&](float& product, int) { product = chain.cap(product); });
-  if (exists != (1u << kOwn) - 1u)
-    each_product(products, [&](float& product, int i) { product = exists >> i & 1 ? product : -INFINITY; });
 }
 
 // Adds a tile of products, complete, to the sums of the lane's rows; `column`: of the group, of the tile's first.
@@ -191,7 +67,7 @@ __device__ void add_tile(const LinearLogprobsArgs& args, const TileRow* rows, co
 
 // The sums of a row over a group of columns: partial[row · groups + group]. hidden [rows, H].
 template <class Half, bool with_entropy>
-__global__ void __launch_bounds__(kThreads, 1)
+__global__ void __launch_bounds__(kLogitThreads, 1)
     sum_tiles(LinearLogprobsArgs args, const int32_t* list, int64_t rows, const Half* hidden, RowSums<float>* partial) {
   __shared__ TileRow tile_rows[kTileRows];
   Stage<Half>* const stages = dynamic_shared<Stage<Half>>();
@@ -250,7 +126,7 @@ template <bool with_entropy>
 __global__ void finish_rows(LinearLogprobsArgs args, const int32_t* list, const RowSums<float>* partial, int groups) {
   const HeadRows& head = args.head;
   const int64_t t = list[blockIdx.x];
-  const float scale = chain_of(head, t).scale;
+  const float scale = logit_chain(head, t).scale;
   RowSums<float> mine = no_sums<float>();
   for (int group = static_cast<int>(threadIdx.x); group < groups; group += kWarp)
     mine = joined(mine, partial[int64_t{blockIdx.x} * groups + group], scale);
@@ -264,12 +140,25 @@ __global__ void finish_rows(LinearLogprobsArgs args, const int32_t* list, const 
 
 int groups_of(int64_t V) { return static_cast<int>((V + kGroupColumns - 1) / kGroupColumns); }
 
+// One half type, and rows of H at multiples of 16 bytes.
+bool fits(const HeadRows& head) {
+  return head.portable == 0 && head.hidden_dtype == head.weight_dtype && head.hidden_dtype != kF32 && head.H >= 16 &&
+         head.H % 16 == 0 && head.V > 0 && groups_of(head.V) < 65536 && reinterpret_cast<uintptr_t>(head.weight) % 16 == 0;
+}
+
+bool asks_for(const char* way) {
+  const char* const wanted = getenv("STEPCREDIT_CUDA_HEAD");
+  return wanted && strcmp(wanted, way) == 0;
+}
+
 }  // namespace
 
-bool head_tiles_fit(const HeadRows& head) {
-  return head.hidden_dtype == head.weight_dtype && head.hidden_dtype != kF32 && head.H >= 16 && head.H % 16 == 0 &&
-         head.V > 0 && groups_of(head.V) < 65536 && reinterpret_cast<uintptr_t>(head.weight) % 16 == 0;
+bool forward_takes_tiles(const HeadRows& head) {
+  if (!fits(head) || asks_for("products")) return false;
+  return asks_for("tiles") || cublaslt_absence() != nullptr;
 }
+
+bool backward_takes_tiles(const HeadRows& head) { return fits(head) && !asks_for("products"); }
 
 size_t head_tiles_bytes(const HeadRows& head, int64_t rows) {
   return static_cast<size_t>(rows * groups_of(head.V)) * sizeof(RowSums<float>);
@@ -285,7 +174,7 @@ void enqueue_head_tiles(const LinearLogprobsArgs& args, const int32_t* list, int
     const auto kernel = args.entropy ? sum_tiles<Half, true> : sum_tiles<Half, false>;
     const size_t shared = kStages * sizeof(Stage<Half>);
     ask_for_shared(kernel, shared);
-    launch(kernel, {blocks, kThreads, shared}, stream, args, list, rows, static_cast<const Half*>(hidden), partial);
+    launch(kernel, {blocks, kLogitThreads, shared}, stream, args, list, rows, static_cast<const Half*>(hidden), partial);
   };
   if (args.head.hidden_dtype == kBf16) {
     enqueue(Bf16{});

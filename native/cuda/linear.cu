@@ -36,7 +36,7 @@ int32_t linear_backward(const LinearBackwardArgs* args, ScStream stream, ScError
   if (bytes > 0 && !memory) return 1;
   multiply(queue, dx, memory);
   if (T > 0) multiply(queue, dweight, memory);
-  if (args->dbias) add_columns(queue.stream, args->dy, T, O, args->dbias, memory);
+  if (args->dbias) add_columns(queue.stream, args->dy, O, T, O, args->dbias, memory);
   return launched(&queue, "linear_backward", error);
 }
 

@@ -9,9 +9,6 @@
 // Scratch    2048 × 4096 logits; 2048 hidden states; what the threads of a row carry from slab to slab; 4 T bytes.
 // Order      every thread of a row goes on where it was in the slab before, segment by segment: the sums are those of logprobs.
 
-#include <stdlib.h>
-
-#include "cublaslt.cuh"
 #include "head_slabs.cuh"
 #include "head_tiles.cuh"
 #include "table.cuh"
@@ -57,16 +54,6 @@ __global__ void __launch_bounds__(kRowThreads, kRowThreads < 64 ? 16 : 1024 / kR
   if (with_entropy) args.entropy[t] = row_entropy(all);
 }
 
-// Whether a forward takes head_tiles.cuh rather than products that go through memory: where it can and there is no cuBLASLt,
-// unless STEPCREDIT_CUDA_HEAD asks for "tiles" or "products".
-bool takes_tiles(const HeadRows& head) {
-  if (head.portable != 0 || !head_tiles_fit(head)) return false;
-  const char* const wanted = getenv("STEPCREDIT_CUDA_HEAD");
-  if (wanted && strcmp(wanted, "tiles") == 0) return true;
-  if (wanted && strcmp(wanted, "products") == 0) return false;
-  return cublaslt_absence() != nullptr;
-}
-
 struct Workspace {
   ListedRows listed;
   bool tiles;
@@ -79,7 +66,7 @@ struct Workspace {
   bool take(Queue* queue, const HeadRows& head, const char* op, ScError* error) {
     ScratchPieces pieces;
     listed.take(head, &pieces);
-    tiles = takes_tiles(head);
+    tiles = forward_takes_tiles(head);
     const int64_t rows = listed.rows, columns = smaller(head.V, kSlabColumns);
     const Slab widest = {0, columns, false};
     pieces.add(&of_tiles, tiles ? static_cast<int64_t>(head_tiles_bytes(head, rows)) : 0);

@@ -30,6 +30,10 @@ __device__ inline LogitChain logit_chain(float logit_scale, float softcap, float
   return {slope, 0.0f, 0.0f, slope};
 }
 
+__device__ inline LogitChain logit_chain(const HeadRows& head, int64_t t) {
+  return logit_chain(head.logit_scale, head.softcap, head.temperatures ? head.temperatures[t] : head.temperature);
+}
+
 // Where the first vectors of a row are kept on the chip by those who read it, for those who read it again.
 template <class Element>
 struct KeptVectors {

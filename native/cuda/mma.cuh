@@ -90,6 +90,25 @@ inline bool any_bits(const Fragment& fragment) {
 
 #endif
 
+// Four matrices of 8 × 8 as above, of which a register has two elements of a column: pairs[m] are (2q, g) and (2q + 1, g).
+template <class Half>
+__device__ inline void load_transposed(const Half* row, unsigned (&pairs)[4]) {
+#if defined(__CUDACC__)
+  const unsigned at = static_cast<unsigned>(__cvta_generic_to_shared(row));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(pairs[0]), "=r"(pairs[1]), "=r"(pairs[2]), "=r"(pairs[3])
+               : "r"(at)
+               : "memory");
+#else
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  for (int m = 0; m < 4; ++m) {
+    Half column[2];
+    for (int i = 0; i < 2; ++i) column[i] = __shfl_sync(kAllLanes, row, 8 * m + 2 * (lane % 4) + i)[lane / 4];
+    memcpy(&pairs[m], column, sizeof pairs[m]);
+  }
+#endif
+}
+
 // sums += A · Bᵀ. Which of the 16 products of an element are added first is the device's affair.
 template <class Half>
 __device__ inline void mma_16x8x16(float (&sums)[4], const FragmentA& a, const FragmentB& b) {

@@ -1,3 +1,4 @@
+import type { LinearLogprobsInputs } from "../../../src/ops/ops.ts";
 import { reference } from "../../../src/ops/reference.ts";
 import { randomArrays } from "../arrays.ts";
 import type { OpCase } from "./op-case.ts";
@@ -104,7 +105,7 @@ const heads: readonly HeadRows[] = [
 export function linearLogprobsCases(): OpCase[] {
   return heads.flatMap((head) => [
     forward(head),
-    ...["all", "entropy", "dhidden", "quiet"].map((of) => backward(head, of)),
+    ...["all", "entropy", "dhidden", "quiet"].map((of) => headGradient(head, of)),
   ]);
 }
 
@@ -124,16 +125,19 @@ function forward(head: HeadRows): OpCase {
   };
 }
 
-/** The gradient of log-probs, of them and entropies, of log-probs to the hidden states alone, and of nothing. */
-function backward(head: HeadRows, of: string): OpCase {
+/**
+ * The gradient of log-probs ("all"), of them and entropies, of log-probs to the hidden states alone, and of nothing; `given`:
+ * the head as the op takes it.
+ */
+export function headGradient(head: HeadRows, of: string, given: LinearLogprobsInputs = head): OpCase {
   const T = head.targetOffsets.length - 1;
   const N = head.targets.length;
   const draw = randomArrays(N + head.V);
-  const saved = reference().linearLogprobs({ ...head, entropy: true });
+  const saved = reference().linearLogprobs({ ...given, entropy: true });
   const quiet = of === "quiet";
   const dlogprobs = quiet ? new Float32Array(N) : draw.normals(N);
   const args = {
-    ...head,
+    ...given,
     lse: Float32Array.from(saved.lse),
     logprobs: Float32Array.from(saved.logprobs),
     dlogprobs,
