@@ -202,7 +202,11 @@ describe("the example", () => {
     `,
     { answer: 91 },
   );
-  const rules: SuperviseConfig = { rule: "contrast", advantage: (outcomes) => outcomes.map(() => 0), penaltyWeight: 0.25 };
+  const rules: SuperviseConfig = {
+    rule: "contrast",
+    advantage: (outcomes) => outcomes.map(() => 0),
+    penaltyWeight: 0.25,
+  };
 
   it("is the failed rollout that shows most: corrected by itself, after steps that were right", () => {
     expect(findExample([tree])).toMatchObject({ leaf: 1, rank: 2 });
