@@ -183,6 +183,12 @@ const optimizationFields = {
       "what teaches repairs in that of chain-arithmetic, and of a procedural task with a repairTemplate: verified, pairs of a " +
         "failure and a success, which takes the answers; hindsight, any two attempts, the end of one as its hint; none",
     ),
+  warmStartBlanked: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0.5)
+    .describe("of repairs by hindsight: share of the pairs whose first attempt is not shown"),
   warmStartCritiques: z
     .boolean()
     .default(false)

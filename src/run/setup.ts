@@ -25,7 +25,7 @@ import {
   demonstrationDefaults,
   freshPolicy,
   repairExamples,
-  repairPairs,
+  repairPairsOf,
   warmStart,
   warmStartOf,
   warmStartOn,
@@ -165,17 +165,13 @@ async function setUpText(
 }
 
 /** Teaches a policy a procedural task by demonstrations and, where the configuration says so, repairs and critiques of them. */
-function startOn(
-  policy: TransformerPolicy,
-  by: Demonstrator,
-  { warmStartSteps: steps, warmStartSeed: seed, warmStartRepairs, warmStartCritiques }: RunConfig,
-  onStep: StepListener,
-): Promise<void> {
+function startOn(policy: TransformerPolicy, by: Demonstrator, config: RunConfig, onStep: StepListener): Promise<void> {
   const repairs = repairLessons(by);
+  const { warmStartSteps: steps, warmStartSeed: seed, warmStartCritiques } = config;
   const lessons = {
     demonstrate: (random: () => number) => demonstration(by, random),
     others: (random: Random) => [
-      ...(repairs === undefined ? [] : repairExamples(repairs, repairPairs[warmStartRepairs], random)),
+      ...(repairs === undefined ? [] : repairExamples(repairs, repairPairsOf(config), random)),
       ...(warmStartCritiques ? critiqueExamples(by, taughtCritiques, random.next) : []),
     ],
   };

@@ -65,15 +65,25 @@ export interface Example {
   readonly from: number;
 }
 
-/** The warm start that a configuration asks for. */
-export function warmStartOf(config: {
+interface RepairFields {
   readonly warmStartRepairs: RepairData;
-  readonly warmStartSteps: number;
-  readonly warmStartSlip: number;
-  readonly warmStartSeed: number;
-}): WarmStartConfig {
+  readonly warmStartBlanked: number;
+}
+
+/** Of pairs chosen by outcome none are blanked: what they teach is to correct what is shown. */
+const blankedShare = ({ warmStartRepairs, warmStartBlanked }: RepairFields): number =>
+  warmStartRepairs === "hindsight" ? warmStartBlanked : 0;
+
+/** The warm start that a configuration asks for. */
+export function warmStartOf(
+  config: RepairFields & {
+    readonly warmStartSteps: number;
+    readonly warmStartSlip: number;
+    readonly warmStartSeed: number;
+  },
+): WarmStartConfig {
   const { warmStartRepairs, warmStartSteps: steps, warmStartSlip: slip, warmStartSeed: seed } = config;
-  return { ...warmStartDefaults[warmStartRepairs], steps, slip, seed };
+  return { ...warmStartDefaults[warmStartRepairs], blanked: blankedShare(config), steps, slip, seed };
 }
 
 /** A policy with a table of positions that begins with the task's. */
@@ -130,12 +140,11 @@ export const demonstrationDefaults: Omit<LearningConfig, "seed"> & { readonly de
   warmUp: 30,
 };
 
-/** Pairs that teach repairs beside the demonstrations of `warmStartOn`: as many as chain arithmetic has. */
-export const repairPairs: Readonly<Record<RepairData, PairConfig>> = {
-  verified: { repairData: "verified", repairs: 3000, blanked: 0 },
-  hindsight: { repairData: "hindsight", repairs: 16_000, blanked: 0.5 },
-  none: { repairData: "none", repairs: 0, blanked: 0 },
-};
+/** The pairs that teach repairs beside the demonstrations of `warmStartOn`: as many as chain arithmetic has. */
+export function repairPairsOf(config: RepairFields): PairConfig {
+  const { repairData, repairs } = warmStartDefaults[config.warmStartRepairs];
+  return { repairData, repairs, blanked: blankedShare(config) };
+}
 
 /**
  * Trains in place on so many demonstrations, and on repairs and critiques where there are some, that are made at its beginning,

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { resolveRun, type RunSettings } from "../../src/run/config.ts";
 import { setUp } from "../../src/run/setup.ts";
-import { warmStartOf } from "../../src/run/warm-start.ts";
+import { repairPairsOf, warmStartOf } from "../../src/run/warm-start.ts";
 import { proceduralTaskNames } from "../../src/tasks/procedural/index.ts";
 import { random } from "../support/random.ts";
 
@@ -98,6 +98,16 @@ describe("the problems that a program makes", () => {
       warmStartOf(resolveRun({ task: "chain-arithmetic", ...settings }, "here")).slip;
     expect(slipOf({})).toBe(0.9);
     expect(slipOf({ warmStartSlip: 0.25, warmStartRepairs: "hindsight" })).toBe(0.25);
+  });
+
+  it("hide the first attempt of as many pairs as the configuration says, where repairs are by hindsight", () => {
+    const shares = (settings: RunSettings) => {
+      const config = resolveRun({ task: "chain-arithmetic", ...settings }, "here");
+      return [warmStartOf(config).blanked, repairPairsOf(config).blanked];
+    };
+    expect(shares({ warmStartRepairs: "hindsight" })).toEqual([0.5, 0.5]);
+    expect(shares({ warmStartRepairs: "hindsight", warmStartBlanked: 0 })).toEqual([0, 0]);
+    expect(shares({ warmStartRepairs: "verified", warmStartBlanked: 1 })).toEqual([0, 0]);
   });
 
   it("teach a fresh policy to write demonstrations, not one that was loaded", async () => {
