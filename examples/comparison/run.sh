@@ -126,7 +126,7 @@ for seed in $seeds; do
   critical=method=iop,search=none
   $compare $here/swaps-critiques.yaml positiveOnly positiveOnly-with-replay:$replayed iop-critique:$critical \
     iop-critique-replay-critiques:$critical,replay=critiques iop-critique-replay-all:$critical,replay=all \
-    "iop-siblings:$critical,critiqueTemplate=''" "iop-bisect:$bisect,critiqueTemplate=''" \
+    "iop-siblings:$critical,critiqueTemplate=''" \
     --set policy=runs/cw90/policy --set evaluateEvery=60000 --seeds $seed --json "$out/methods.cw90.$seed.json"
 done
 
