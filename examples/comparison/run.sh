@@ -36,6 +36,9 @@ $train $here/swaps.yaml --set name=w90 --set warmStartNoise=0.9 --set budgetToke
 # The same with repairs taught by hindsight, written forward after the answer.
 $train $here/swaps-repairs.yaml --set name=hw90 --set warmStartNoise=0.9 --set warmStartRepairs=hindsight --set warmStartSteps=1600 \
   --set budgetTokens=1
+# The same with critiques, which name the first step of a failed attempt that differs from one that passed.
+$train $here/swaps-critiques.yaml --set name=cw90 --set warmStartNoise=0.9 --set warmStartSteps=1600 --set warmStartCritiques=true \
+  --set budgetTokens=1
 
 # ── rates and epochs, on seeds 10 and 11 and other held-out problems
 rates="o1e4x4:method=outcome,lr=0.0001,epochs=4 o3e4x2:method=outcome,lr=0.0003,epochs=2 \
@@ -120,6 +123,11 @@ for seed in $seeds; do
   $compare $here/swaps-repairs.yaml outcome:lr=0.0003,epochs=2 positiveOnly $(both iop $iop,search=none) \
     iop-positive:$iop,search=none,contrast=positive $(both iop-siblings method=iop,repair=false,search=none) \
     --set policy=runs/hw90/policy --set evaluateEvery=60000 --seeds $seed --json "$out/methods.hw90.$seed.json"
+  critical=method=iop,search=none
+  $compare $here/swaps-critiques.yaml positiveOnly positiveOnly-with-replay:$replayed iop-critique:$critical \
+    iop-critique-replay-critiques:$critical,replay=critiques iop-critique-replay-all:$critical,replay=all \
+    "iop-siblings:$critical,critiqueTemplate=''" \
+    --set policy=runs/cw90/policy --set evaluateEvery=60000 --seeds $seed --json "$out/methods.cw90.$seed.json"
 done
 
 # ── parts
@@ -144,5 +152,6 @@ for start in h90 h75 h35; do
 done
 $bench/identify.ts $here/chain.yaml v90 "$out/identify.v90.json" policy=runs/v90/policy repairFormat=forward
 $bench/identify.ts $here/swaps.yaml w90 "$out/identify.w90.json" policy=runs/w90/policy
+$bench/identify.ts $here/swaps-critiques.yaml cw90 "$out/identify.cw90.json" policy=runs/cw90/policy
 
 $bench/collect.ts "$out" "$(git describe --always --dirty)" "$(date +%F)"
