@@ -13,7 +13,9 @@ const native = join(root, "native");
 const out = join(root, "build-cuda", "host");
 const plugin = join(out, "stepcredit_cuda_host.so");
 const compiler = process.env.CXX ?? "g++";
-const flags = ["-std=c++17", "-O1", "-g1", "-Wall", "-Wextra", "-fPIC", "-fvisibility=hidden", "-pthread"];
+// An address that a device could not read from ends the process: host/simt.cpp has what is called then.
+const strict = ["-fsanitize=alignment", "-fno-sanitize-recover=alignment"];
+const flags = ["-std=c++17", "-O1", "-g1", "-Wall", "-Wextra", "-fPIC", "-fvisibility=hidden", "-pthread", ...strict];
 
 const filesIn = (folder, ...endings) =>
   readdirSync(join(native, folder))

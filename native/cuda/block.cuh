@@ -6,12 +6,7 @@
 #include <cuda_runtime.h>
 #include <string.h>
 
-// Before a loop over an array that is to stay in registers: one that is not unrolled puts it into memory.
-#if defined(__CUDACC__)
-#define SC_UNROLL _Pragma("unroll")
-#else
-#define SC_UNROLL
-#endif
+#include "unroll.cuh"
 
 namespace gpu {
 

@@ -32,8 +32,8 @@ __device__ inline Element* dynamic_shared() {
 #else
 
 template <class... Parameters, class... Arguments>
-inline void launch(void (*kernel)(Parameters...), const Shape& shape, cudaStream_t, Arguments... arguments) {
-  if (!host_grants_shared(reinterpret_cast<const void*>(kernel), shape.shared_bytes)) return;
+inline void launch(void (*kernel)(Parameters...), const Shape& shape, cudaStream_t stream, Arguments... arguments) {
+  if (!host_grants_launch(reinterpret_cast<const void*>(kernel), shape.shared_bytes, stream)) return;
   simt::run(shape.blocks, shape.threads, shape.shared_bytes, [&] { kernel(static_cast<Parameters>(arguments)...); });
 }
 
@@ -45,6 +45,8 @@ inline Element* dynamic_shared() {
 #endif
 
 // Lets a kernel have more dynamic shared memory than the 48 KiB that it may have unasked. What cannot be had fails at launch.
+// Always the same of a kernel on a device, and at least what it is launched with: the last who asked decides, and another
+// thread may be about to launch it.
 template <class... Parameters>
 inline void ask_for_shared(void (*kernel)(Parameters...), size_t bytes) {
   const void* const function = reinterpret_cast<const void*>(kernel);

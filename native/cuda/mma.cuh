@@ -31,11 +31,7 @@ __device__ inline void begin_copy(void* to, const void* from, bool exists) {
   const unsigned at = static_cast<unsigned>(__cvta_generic_to_shared(to));
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(at), "l"(from), "r"(exists ? 16 : 0) : "memory");
 #else
-  if (exists) {
-    memcpy(to, from, 16);
-  } else {
-    memset(to, 0, 16);
-  }
+  *static_cast<uint4*>(to) = exists ? *static_cast<const uint4*>(from) : uint4{0, 0, 0, 0};
 #endif
 }
 
@@ -67,8 +63,9 @@ __device__ inline void load_matrices(const Half* row, unsigned (&pairs)[4]) {
 #else
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   for (int m = 0; m < 4; ++m) {
-    const Half* const from = __shfl_sync(kAllLanes, row, 8 * m + lane / 4);
-    memcpy(&pairs[m], from + 2 * (lane % 4), sizeof pairs[m]);
+    const uint4 line = *reinterpret_cast<const uint4*>(__shfl_sync(kAllLanes, row, 8 * m + lane / 4));
+    const unsigned of[4] = {line.x, line.y, line.z, line.w};
+    pairs[m] = of[lane % 4];
   }
 #endif
 }

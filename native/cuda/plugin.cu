@@ -56,7 +56,10 @@ int32_t open_queue(int32_t device, ScStream* stream, ScError* error) {
   opened.multiprocessors = properties.multiProcessorCount;
   opened.shared_bytes = properties.sharedMemPerBlockOptin;
   Queue* const queue = new (std::nothrow) Queue(opened);
-  if (!queue) return checked(cudaErrorMemoryAllocation, "CUDA", "opening a queue", error);
+  if (!queue) {
+    cudaStreamDestroy(opened.stream);
+    return checked(cudaErrorMemoryAllocation, "CUDA", "opening a queue", error);
+  }
   *stream = queue;
   return 0;
 }

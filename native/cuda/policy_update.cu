@@ -96,14 +96,13 @@ __global__ void __launch_bounds__(kThreads, 1) plan_update(UpdateRows args, Shar
 // Of a block: what the runtime takes, and what its reductions do.
 constexpr size_t kReservedShared = 1024, kReductionShared = 2048;
 
-// Elements of a row that a block of `threads` keeps: whole steps of the block.
+// Elements of a row that a block of `threads` may keep: whole steps of the block.
 template <class Element>
-int64_t kept_elements(const Queue& queue, int64_t V, int threads) {
+int64_t most_kept(const Queue& queue, int threads) {
   const size_t of_block = (queue.shared_bytes + kReservedShared) / static_cast<size_t>(kResidentThreads / threads);
   const size_t taken = kReservedShared + kReductionShared;
-  const int64_t step = threads * Wide<Element>::kCount, vectors = static_cast<int64_t>(sizeof(Wide<Element>)) * threads;
-  const int64_t most = of_block > taken ? static_cast<int64_t>(of_block - taken) / vectors : 0, steps = (V + step - 1) / step;
-  return (steps < most ? steps : most) * step;
+  const int64_t step = threads * Wide<Element>::kCount, bytes = static_cast<int64_t>(sizeof(Wide<Element>)) * threads;
+  return of_block > taken ? static_cast<int64_t>(of_block - taken) / bytes * step : 0;
 }
 
 void enqueue_rows(const UpdateRows& args, const Queue& queue, void* memory) {
@@ -120,10 +119,10 @@ void enqueue_rows(const UpdateRows& args, const Queue& queue, void* memory) {
         return enqueue_shared_gradient<Element, kThreads>(args.rows, shared, args.kept_y, args.dlogits, queue.stream);
       }
       const auto kernel = update_row<Element, kThreads>;
-      const int64_t kept = kept_elements<Element>(queue, args.rows.V, kThreads);
-      const size_t shared = static_cast<size_t>(kept) * sizeof(Element);
-      ask_for_shared(kernel, shared);
-      launch(kernel, {blocks, kThreads, shared}, queue.stream, args, kept);
+      const int64_t most = most_kept<Element>(queue, kThreads), step = kThreads * Wide<Element>::kCount;
+      const int64_t whole = (args.rows.V + step - 1) / step * step, kept = whole < most ? whole : most;
+      ask_for_shared(kernel, static_cast<size_t>(most) * sizeof(Element));
+      launch(kernel, {blocks, kThreads, static_cast<size_t>(kept) * sizeof(Element)}, queue.stream, args, kept);
     });
   });
 }

@@ -1,5 +1,5 @@
-// scatter_advantages, scatter_advantages_by_offsets and their transposes. A pair of credits is moved as one 64-bit word. The
-// transposes add in f64 and without atomics, in an order that follows from the shape.
+// scatter_advantages, scatter_advantages_by_offsets and their transposes. A pair of credits is moved as one 64-bit word, where
+// the array lies at one. The transposes add in f64 and without atomics, in an order that follows from the shape.
 
 #include "block.cuh"
 #include "launch.cuh"
@@ -16,13 +16,27 @@ unsigned blocks_for(int64_t count) { return static_cast<unsigned>((count + kThre
 
 __device__ int64_t first_index() { return static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; }
 
-__device__ float2 pair_at(const float* pairs, int64_t at) { return reinterpret_cast<const float2*>(pairs)[at]; }
+__device__ bool lies_in_pairs(const float* pairs) { return reinterpret_cast<uintptr_t>(pairs) % sizeof(float2) == 0; }
+
+__device__ float2 pair_at(const float* pairs, int64_t at) {
+  if (lies_in_pairs(pairs)) return reinterpret_cast<const float2*>(pairs)[at];
+  return make_float2(pairs[2 * at], pairs[2 * at + 1]);
+}
+
+__device__ void put_pair(float* pairs, int64_t at, float2 pair) {
+  if (lies_in_pairs(pairs)) {
+    reinterpret_cast<float2*>(pairs)[at] = pair;
+  } else {
+    pairs[2 * at] = pair.x;
+    pairs[2 * at + 1] = pair.y;
+  }
+}
 
 __global__ void gather_credits(ScatterAdvantagesArgs args) {
   const int64_t n = first_index();
   if (n >= args.N) return;
   const int64_t s = args.step_of[n];
-  reinterpret_cast<float2*>(args.advantages)[n] = s < 0 ? make_float2(0.0f, 0.0f) : pair_at(args.step_credits, s);
+  put_pair(args.advantages, n, s < 0 ? make_float2(0.0f, 0.0f) : pair_at(args.step_credits, s));
 }
 
 // The step that owns n, by bisection; −1 where none does.
@@ -43,7 +57,7 @@ __global__ void gather_by_offsets(ScatterByOffsetsArgs args) {
   const int64_t n = first_index();
   if (n >= args.N) return;
   const int64_t s = owner(args.step_offsets, args.S, n);
-  reinterpret_cast<float2*>(args.advantages)[n] = s < 0 ? make_float2(0.0f, 0.0f) : pair_at(args.step_credits, s);
+  put_pair(args.advantages, n, s < 0 ? make_float2(0.0f, 0.0f) : pair_at(args.step_credits, s));
 }
 
 // The f64 credits of a step.
@@ -61,7 +75,7 @@ __device__ Pair wide_pair_at(const float* pairs, int64_t at) {
 }
 
 __device__ void write_pair(float* pairs, int64_t at, const Pair& sum) {
-  reinterpret_cast<float2*>(pairs)[at] = make_float2(static_cast<float>(sum.positive), static_cast<float>(sum.negative));
+  put_pair(pairs, at, make_float2(static_cast<float>(sum.positive), static_cast<float>(sum.negative)));
 }
 
 // The targets are cut into chunks of equal length; each has a sum per step, in a table of its own. The tables take 128 MiB at

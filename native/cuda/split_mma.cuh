@@ -54,16 +54,15 @@ __device__ inline unsigned bf16_pair(float low, float high) {
 #endif
 }
 
-// To the nearest tf32, ties away from 0, as the bits of an f32.
+// To the nearest tf32, ties away from 0, as the bits of an f32; the device leaves it open what the last 13 are.
 __device__ inline unsigned tf32_bits(float x) {
 #if defined(__CUDA_ARCH__)
   unsigned bits;
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
-  return bits;
 #else
-  const unsigned bits = __float_as_uint(x);
-  return x == x ? (bits + 0x1000u) & ~0x1fffu : 0x7fffffffu;
+  const unsigned bits = x == x ? __float_as_uint(x) + 0x1000u : 0x7fffffffu;
 #endif
+  return bits & ~0x1fffu;
 }
 
 template <class Half>

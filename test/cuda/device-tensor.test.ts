@@ -144,6 +144,28 @@ describe.skipIf(!runsOnHost)("a device", () => {
     expect(ops.scatterAdvantages({ stepCredits: credits, stepOf })).toEqual(scattered);
   });
 
+  it("computes where its tensors are, whichever device the thread was on last", async () => {
+    const given = [ops, second].map(({ memory }) => ({
+      gate: memory.from([1, -2, 3]),
+      up: memory.from([4, 5, 6]),
+      out: memory.allocate([3]),
+    }));
+    const expected = new Float32Array(3);
+    openOps("cpu").swiglu({ gate: Float32Array.of(1, -2, 3), up: Float32Array.of(4, 5, 6), out: expected });
+    const approximately = Array.from(expected, (x) => expect.closeTo(x, 5) as number);
+    for (const turn of [0, 1, 0]) {
+      const of = [ops, second][turn];
+      given[turn].out.clear();
+      of.memory.wait();
+      [second, ops][turn].memory.from([0]); // the other device is the latest
+      of.swiglu(given[turn]);
+      expect(Array.from(given[turn].out.download())).toEqual(approximately);
+    }
+    given[1].out.clear();
+    await second.promises.swiglu(given[1]);
+    expect(Array.from(given[1].out.download())).toEqual(approximately);
+  });
+
   it("that is not there is an error with those that are", () => {
     expect(() => openOps("cuda", { index: 2 })).toThrow("openOps: expected index in 0 … 1, received 2");
     expect(() => openOps("cuda", { index: 0.5 })).toThrow("openOps: expected index to be an integer ≥ 0");

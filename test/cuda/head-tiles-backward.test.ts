@@ -1,8 +1,8 @@
 /** The gradient of a head of half types on tensor cores, whose products take gradients in f32. */
 
 import { describe, expect, it } from "vitest";
+import type { DeviceOps } from "../../src/ops/device-ops.ts";
 import { openOps } from "../../src/ops/native.ts";
-import type { NativeOps } from "../../src/ops/native.ts";
 import { expectAgreement } from "../support/agreement.ts";
 import { randomArrays } from "../support/arrays.ts";
 import { headGradient, headRows, type HeadRows } from "../support/cases/linear-logprobs.ts";
@@ -25,7 +25,7 @@ const heads: readonly HeadRows[] = [
 ];
 
 describe.skipIf(!runsOnHost)("linearLogprobsBackward in device code on tensor cores", () => {
-  let ops: NativeOps;
+  let ops: DeviceOps;
   onHostDevice(() => (ops = openOps("cuda")));
   forgetAfterEach("STEPCREDIT_CUDA_HEAD", "STEPCREDIT_SIMT_SHARED");
 
@@ -92,6 +92,18 @@ describe.skipIf(!runsOnHost)("linearLogprobsBackward in device code on tensor co
   it("adds the weights' gradients of more rows than are worked on at a time", () => {
     const head = headRows("2070 rows", [16, 8], { counts: Array.from({ length: 2070 }, () => 1) });
     expectAgreement(ops, headGradient(head, "all", inHalves("bf16", head)));
+  });
+
+  it("adds to a gradient of weights that begins at any element of a tensor", () => {
+    const head = headRows("a head", [32, 150]);
+    const given = inHalves("bf16", head);
+    const upstream = { ...ops.linearLogprobs(given), dlogprobs: Float32Array.of(1, -2, 3, 0.5, -1) };
+    const [even, odd] = [0, 1].map((begin) => {
+      const dweight = ops.memory.allocate([32 * 150 + 1]).subarray(begin, begin + 32 * 150);
+      ops.linearLogprobsBackward({ ...given, ...upstream, dweight });
+      return bits(dweight.download() as Float32Array);
+    });
+    expect(odd).toBe(even);
   });
 
   it("reads nothing of a row whose gradients are 0", () => {

@@ -44,6 +44,20 @@ describe.skipIf(!runsOnHost)("policyUpdate in device code", () => {
   });
   afterAll(() => installed.remove());
 
+  it("asks for the same memory of the chip for rows of any length, so that threads do not take it from each other", () => {
+    const { status, stderr } = runChild(
+      installed,
+      `const cuda = openOps("cuda");
+       for (const V of [300, 800, 5003, 20000, 70000, 90000])
+         cuda.policyUpdate.clip({
+           logits: new Float32Array(V), targetOffsets: Int32Array.of(0, 1), targets: Int32Array.of(7),
+           oldLogprobs: Float32Array.of(-4), advantages: Float32Array.of(1), weights: Float32Array.of(1),
+           epsLow: 0.2, epsHigh: 0.3, keep: new Uint8Array(Math.ceil(V / 8)).fill(255),
+         });`,
+    );
+    expect([status, stderr]).toEqual([0, ""]);
+  });
+
   it("writes the same bits however much of a row the chip can keep", () => {
     const [none, ...others] = limits.map((bytes) => {
       const environment = `process.env.STEPCREDIT_SIMT_SHARED = "${bytes}";`;

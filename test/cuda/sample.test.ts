@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { openOps } from "../../src/ops/native.ts";
-import type { Ops } from "../../src/ops/ops.ts";
+import type { Ops, SampleArguments } from "../../src/ops/ops.ts";
 import { sampleArguments, sampleSupports } from "../support/cases/sample.ts";
+import { bits } from "../support/close.ts";
 import { runsOnHost } from "../support/cuda.ts";
 import { onHostDevice } from "../support/host-device.ts";
 
@@ -20,5 +21,55 @@ describe.skipIf(!runsOnHost).each(sampleSupports)("sample in device code, %s", (
         device[output]!.forEach((logprob, r) => expect(logprob, output).toBeCloseTo(host[output]![r], 4));
       }
     }
+  });
+});
+
+/** Rows of several runs of ids; fewer than the four multiprocessors of the device share its blocks. */
+describe.skipIf(!runsOnHost)("sample in device code of few long rows", () => {
+  const part = (args: SampleArguments, V: number, first: number, last: number): SampleArguments => ({
+    ...args,
+    logits: (args.logits as Float32Array).slice(first * V, last * V),
+    streams: args.streams.slice(first, last),
+    positions: args.positions.slice(first, last),
+    supportLogprobs: true,
+  });
+
+  it.each([
+    [16385, {}],
+    [40001, { temperature: 0.5 }],
+    [40001, { temperature: 0 }],
+    [40001, { minP: 0.01, temperature: 1.3 }],
+    [40001, { topK: 40001 }],
+    [40001, { topP: 0.9 }],
+  ])("V = %i, %j: gives a row the token and the bits that it has among many", (V, options) => {
+    const args = sampleArguments(6, V, options);
+    args.logits.fill(9, 2 * V + 200, 3 * V); // ties in all runs of a row
+    const whole = ops.sample(part(args, V, 0, 6));
+    expect(whole.tokens).toEqual(cpu.sample(part(args, V, 0, 6)).tokens);
+    for (const [first, last] of [
+      [0, 1],
+      [1, 4],
+      [5, 6],
+    ]) {
+      const few = ops.sample(part(args, V, first, last));
+      expect(few.tokens).toEqual(whole.tokens.slice(first, last));
+      for (const output of ["logprobs", "supportLogprobs"] as const)
+        expect(bits(few[output] as Float32Array), `${output} of rows ${first} to ${last}`).toBe(
+          bits((whole[output] as Float32Array).slice(first, last)),
+        );
+    }
+  });
+
+  it("draws the other rows, and names a row that it cannot draw from", () => {
+    const V = 20000;
+    const args = sampleArguments(3, V);
+    const tokens = new Int32Array(3);
+    args.logits.fill(-Infinity, V, 2 * V);
+    expect(() => ops.sample({ ...args, tokens })).toThrow(/row 1/);
+    const others = [0, 2].map((r) => cpu.sample(part(args, V, r, r + 1)).tokens[0]);
+    expect(Array.from(tokens)).toEqual([others[0], -1, others[1]]);
+    args.logits[2 * V + 19999] = NaN;
+    args.logits.fill(0, V, 2 * V);
+    expect(() => ops.sample({ ...args, temperature: 0 })).toThrow(/row 2/);
   });
 });

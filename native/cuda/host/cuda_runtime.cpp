@@ -9,7 +9,7 @@
 
 #include <map>
 #include <mutex>
-#include <set>
+#include <utility>
 
 namespace {
 
@@ -30,7 +30,7 @@ struct Mapping {
 };
 std::mutex mutex;
 std::map<void*, Mapping> mappings;
-std::set<cudaStream_t> streams;
+std::map<cudaStream_t, int> streams;  // and their devices
 
 thread_local int current = 0;
 
@@ -50,14 +50,16 @@ size_t most_shared_bytes() {
   return given ? strtoull(given, nullptr, 10) : size_t{227} << 10;
 }
 constexpr size_t kUnaskedSharedBytes = 48 << 10;
-std::map<const void*, size_t> asked_shared_bytes;  // by kernel
+std::map<std::pair<const void*, int>, size_t> asked_shared_bytes;  // by kernel and device
 
 constexpr size_t kAlignment = 256;
 
-// CUDA's default stream by its three names, or one that was created.
+// CUDA's default stream by its three names.
+bool is_default(cudaStream_t stream) { return reinterpret_cast<uintptr_t>(stream) <= 2; }
+
 bool is_stream(cudaStream_t stream) {
   const std::lock_guard<std::mutex> lock(mutex);
-  return reinterpret_cast<uintptr_t>(stream) <= 2 || streams.count(stream) > 0;
+  return is_default(stream) || streams.count(stream) > 0;
 }
 
 // Where in another process the bytes of a mapping are.
@@ -219,7 +221,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   const std::lock_guard<std::mutex> lock(mutex);
   *stream = static_cast<cudaStream_t>(malloc(8));
   if (!*stream) return kept(cudaErrorMemoryAllocation);
-  streams.insert(*stream);
+  streams[*stream] = current;
   return cudaSuccess;
 }
 
@@ -320,15 +322,24 @@ cudaError_t cudaIpcCloseMemHandle(void* memory) {
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int value) {
   if (value < 0 || static_cast<size_t>(value) > most_shared_bytes()) return kept(cudaErrorInvalidValue);
   const std::lock_guard<std::mutex> lock(mutex);
-  asked_shared_bytes[kernel] = static_cast<size_t>(value);
+  const auto [asked, first] = asked_shared_bytes.emplace(std::make_pair(kernel, current), value);
+  if (!first && asked->second != static_cast<size_t>(value)) {
+    fprintf(stderr, "simt: a kernel asks for another amount of shared memory than before\n");
+    abort();
+  }
   return cudaSuccess;
 }
 
-bool host_grants_shared(const void* kernel, size_t bytes) {
-  if (bytes <= kUnaskedSharedBytes) return true;
+bool host_grants_launch(const void* kernel, size_t shared_bytes, cudaStream_t stream) {
   const std::lock_guard<std::mutex> lock(mutex);
-  const auto found = asked_shared_bytes.find(kernel);
-  const bool enough = found != asked_shared_bytes.end() && bytes <= found->second;
+  const auto of = streams.find(stream);
+  if (!is_default(stream) && (of == streams.end() || of->second != current)) {
+    kept(cudaErrorInvalidResourceHandle);
+    return false;
+  }
+  if (shared_bytes <= kUnaskedSharedBytes) return true;
+  const auto asked = asked_shared_bytes.find({kernel, current});
+  const bool enough = asked != asked_shared_bytes.end() && shared_bytes <= asked->second;
   if (!enough) kept(cudaErrorInvalidValue);
   return enough;
 }

@@ -84,7 +84,8 @@ cudaError_t cudaDeviceSynchronize();
 
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value);
-// Whether a kernel may be launched with so much of it; where not, an error for cudaGetLastError. No function of CUDA's.
-bool host_grants_shared(const void* kernel, size_t bytes);
+// Whether a kernel may be launched with so much of it on a stream, which has to be of the calling thread's device; where not,
+// an error for cudaGetLastError. No function of CUDA's.
+bool host_grants_launch(const void* kernel, size_t shared_bytes, cudaStream_t stream);
 
 #endif

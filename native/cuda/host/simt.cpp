@@ -9,6 +9,22 @@
 #include <memory>
 #include <vector>
 
+// What the compiler has called where an address is no multiple of what its type asks for, with where that is; its name is the
+// compiler's.
+struct Misaligned {
+  const char* file;
+  uint32_t line, column;
+  const void* type;
+  unsigned char log_alignment;
+};
+
+extern "C" void __ubsan_handle_type_mismatch_v1_abort(void* where, void* address) {
+  const Misaligned& found = *static_cast<const Misaligned*>(where);
+  fprintf(stderr, "simt: %s:%u: the address %p is no multiple of %u\n", found.file, found.line, address,
+          1u << found.log_alignment);
+  abort();
+}
+
 namespace simt {
 
 thread_local Place here;
@@ -203,6 +219,7 @@ void run(dim3 blocks, dim3 threads, size_t shared_bytes, const std::function<voi
   }();
   Scheduler& all = scheduler;
   all.count = threads.x * threads.y * threads.z;
+  if (blocks.y > 65535 || blocks.z > 65535) broken("a grid has more than 65535 blocks in y or z", 0, 0, Wait::kNone);
   if (all.count == 0 || all.count > 1024) broken("a block has 1 to 1024 threads", 0, all.count, Wait::kNone);
   while (all.fibers.size() < all.count) all.fibers.push_back(std::make_unique<Fiber>());
   all.shared.resize(shared_bytes + 16);

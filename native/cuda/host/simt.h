@@ -1,8 +1,8 @@
 // Device code on the host: every thread of a block is a fiber of the calling thread, and blocks run one after another. It is
 // there to test kernels where no device is, so it is strict: a barrier that not all threads of a block reach, a shuffle from a
 // lane that takes no part in it, or a collective call of a warp whose lanes disagree about its mask ends the process with the
-// name of what was called. STEPCREDIT_SIMT_ORDER=backward runs the threads and the blocks in the opposite order: results that
-// depend on it show a race.
+// name of what was called, and so does a load or a store at an address that is no multiple of what its type asks for.
+// STEPCREDIT_SIMT_ORDER=backward runs the threads and the blocks in the opposite order: results that depend on it show a race.
 
 #ifndef STEPCREDIT_CUDA_HOST_SIMT_H
 #define STEPCREDIT_CUDA_HOST_SIMT_H
