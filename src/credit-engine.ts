@@ -16,7 +16,7 @@ import { RemoteError } from "./remote/remote-sampler.ts";
 import { fill, hintIn, numbered, shownAnswer } from "./tasks/template.ts";
 import { textTask, type TextProblem, type TextTask } from "./tasks/text.ts";
 import { HuggingFaceTokenizer, type ChatMessage } from "./tokenizers/hugging-face.ts";
-import { checkIds, type Tokenizer } from "./tokenizers/tokenizer.ts";
+import type { Tokenizer } from "./tokenizers/tokenizer.ts";
 import type { CorrectionConfig } from "./trajectory/corrections.ts";
 import { critique } from "./trajectory/critique.ts";
 import type { Problem, Sampler, Verifier } from "./trajectory/problem.ts";
@@ -96,10 +96,6 @@ export function prepareCredit(
   const { verifier, engine } = means;
   const reading = readingOf(problem.rollouts, config.steps, config.tokenizer);
   const sequences = problem.rollouts.map((rollout, g) => read(rollout, g, reading));
-  if (reading.unit === "token" && reading.tokenizer !== undefined) {
-    const { vocabulary } = reading.tokenizer;
-    sequences.forEach(({ ids }, g) => checkIds(`rollouts[${g}].tokens`, ids, vocabulary));
-  }
   const task = engine && verifier && taskOf(problem, reading, engine, verifier);
   const filter = engine?.sources.includes("repair") === true ? repairFilterOf(engine, reading) : undefined;
   return async () => {

@@ -2,7 +2,7 @@
 
 import type { RecordedRollout } from "./recorded.ts";
 import { codePoints } from "./tokenizers/code-points.ts";
-import type { Tokenizer } from "./tokenizers/tokenizer.ts";
+import { checkIds, type Tokenizer } from "./tokenizers/tokenizer.ts";
 import { entropySteps, type EntropySteps } from "./trajectory/entropy-steps.ts";
 import type { Range, Segmenter } from "./trajectory/problem.ts";
 import { delimiter, fixedTokens, tokenLines } from "./trajectory/segment.ts";
@@ -35,28 +35,26 @@ const lineFeed = 0x0a;
  * Without a tokenizer a rule of lines reads characters, and every other rule reads tokens.
  * @param rule default the lines of rollouts that all have a text, or of all where there is a tokenizer; else a token a step
  */
-export function readingOf(
-  rollouts: readonly RecordedRollout[],
-  rule: StepRule = defaultSteps(rollouts),
-  tokenizer?: Tokenizer,
-): Reading {
-  switch (rule.kind) {
+export function readingOf(rollouts: readonly RecordedRollout[], rule?: StepRule, tokenizer?: Tokenizer): Reading {
+  const chosen = rule ?? defaultSteps(rollouts, tokenizer);
+  switch (chosen.kind) {
     case "newline":
       if (tokenizer === undefined) return { unit: "utf16", segment: delimiter([lineFeed]), tokenizer: codePoints };
       return { unit: "token", segment: tokenLines((token) => tokenizer.decode([token])), tokenizer };
     case "tokens":
-      return { unit: "token", segment: fixedTokens(rule.count), tokenizer };
+      return { unit: "token", segment: fixedTokens(chosen.count), tokenizer };
     case "delimiter":
-      return { unit: "token", segment: delimiter(rule.tokenIds), tokenizer };
+      return { unit: "token", segment: delimiter(chosen.tokenIds), tokenizer };
     case "entropy":
-      return { unit: "token", segment: entropySteps(rule.settings), tokenizer };
+      return { unit: "token", segment: entropySteps(chosen.settings), tokenizer };
     default:
-      return rule satisfies never;
+      return chosen satisfies never;
   }
 }
 
-function defaultSteps(rollouts: readonly RecordedRollout[]): StepRule {
-  return rollouts.every(({ text }) => text !== undefined) ? { kind: "newline" } : { kind: "tokens", count: 1 };
+function defaultSteps(rollouts: readonly RecordedRollout[], tokenizer: Tokenizer | undefined): StepRule {
+  const readable = tokenizer !== undefined || rollouts.every(({ text }) => text !== undefined);
+  return readable ? { kind: "newline" } : { kind: "tokens", count: 1 };
 }
 
 /** @throws TypeError where a rollout lacks what its steps are made of */
@@ -77,7 +75,10 @@ function idsOf({ text, tokens }: RecordedRollout, g: number, { unit, tokenizer }
       throw new TypeError(`rollouts[${g}].text: lines are steps of a text, and it has only tokens`);
     return codePoints.encode(text);
   }
-  if (tokens !== undefined) return tokens;
+  if (tokens !== undefined) {
+    if (tokenizer !== undefined) checkIds(`rollouts[${g}].tokens`, tokens, tokenizer.vocabulary);
+    return tokens;
+  }
   if (tokenizer === undefined || text === undefined) {
     throw new TypeError(`rollouts[${g}].tokens: steps are counted in tokens here, and it has only a text`);
   }

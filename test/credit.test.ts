@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { CreditTally, describeCreditReport } from "../src/credit-report.ts";
 import { creditRecorded, type CreditConfig } from "../src/credit.ts";
 import type { RecordedRollout } from "../src/recorded.ts";
+import { characterTokenizer } from "../src/tokenizers/symbols.ts";
 
 const problem = (...rollouts: readonly RecordedRollout[]) => ({ id: "p", prompt: "?", rollouts });
 const texts = (config: CreditConfig, ...rollouts: readonly (readonly [string, number])[]) =>
@@ -158,6 +159,15 @@ describe("credit of recorded tokens", () => {
     const wrong = creditRecorded(group, { advantage: "rloo" }).rollouts[1];
     expect(wrong).toMatchObject({ firstError: 3, stepCredits: [0, 0, 0, -1, 0, 0], advantages: [0, 0, 0, -1, 0, 0] });
     expect(creditRecorded(group, { steps: { kind: "tokens", count: 4 } }).rollouts[1].firstError).toBe(0);
+  });
+
+  it("takes lines for steps also of rollouts without a text where there is a tokenizer", () => {
+    const tokenizer = characterTokenizer("ab\n");
+    const [whole] = creditRecorded(problem({ tokens: [0, 2, 1], reward: 1 }), { tokenizer }).rollouts;
+    expect(whole.steps).toEqual([{ start: 0, end: 2 }, { start: 2, end: 3 }]); // prettier-ignore
+    expect(() => creditRecorded(problem({ tokens: [9], reward: 1 }), { tokenizer })).toThrow(
+      "rollouts[0].tokens: expected ids in 0 … 2, received 9 at index 0",
+    );
   });
 
   it("refuses a step rule for which it lacks the text or the tokens", () => {
