@@ -54,7 +54,8 @@ export interface NamedFile {
 /** Fields that a run is not told apart by: they are those of its start, or change nothing that it does. */
 const common: readonly (keyof RunConfig)[] = [
   ...(["task", "level", "policy", "repairFormat", "repairTemplate", "tokenizer", "symbols"] as const),
-  ...(["warmStartSteps", "warmStartRepairs", "warmStartNoise", "warmStartSlip", "warmStartSeed"] as const),
+  ...(["warmStartSteps", "warmStartRepairs", "warmStartBlanked", "warmStartNoise"] as const),
+  ...(["warmStartSlip", "warmStartSeed"] as const),
   ...(["seed", "evaluateEvery", "threads", "runs", "name"] as const),
 ];
 

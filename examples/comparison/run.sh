@@ -19,6 +19,9 @@ for slip in 90 75 35; do
   $train $here/chain.yaml --set name=h$slip --set repairFormat=backward --set warmStartRepairs=hindsight \
     --set warmStartSteps=1600 --set warmStartSlip=0.$slip --set budgetTokens=1
 done
+# The same, but every pair shows its failed attempt.
+$train $here/chain.yaml --set name=h75-shown --set repairFormat=backward --set warmStartRepairs=hindsight \
+  --set warmStartBlanked=0 --set warmStartSteps=1600 --set warmStartSlip=0.75 --set budgetTokens=1
 $train $here/chain.yaml --set name=f90 --set repairFormat=hinted --set warmStartRepairs=hindsight --set warmStartSteps=1600 --set budgetTokens=1
 for slip in 90 35; do
   $train $here/chain.yaml --set name=n$slip --set warmStartRepairs=none --set warmStartSteps=1600 --set warmStartSlip=0.$slip \
@@ -131,12 +134,12 @@ for seed in $seeds; do
 done
 
 # ── parts
-small="--set policy=runs/h75/policy --set repairFormat=backward --set budgetTokens=120000 --set evaluateEvery=60000"
+small="--set repairFormat=backward --set budgetTokens=120000 --set evaluateEvery=60000"
 $compare $here/chain.yaml $(both iop $iop) $(both penalty-step $iop,penalty=step) $(both penalty-suffix $iop,penalty=suffix) \
   only-positive:$iop,contrast=positive $(both only-negative $iop,contrast=negative) $(both replay-none $hinted) \
   $(both replay-solutions $hinted,replay=solutions) $(both replay-repairs $hinted,replay=repairs) \
   $(both no-filter method=iop,repair=true,repairsPerGroup=4,replay=both) diff-subsequence-full-penalty:$iop,$all,tokenDiff=subsequence \
-  $small --seeds 0,1,2,3,4 --json "$out/ablation.h75.json"
+  $small --set policy=runs/h75/policy --seeds 0,1,2,3,4 --json "$out/ablation.h75.json"
 causes() { # KIND SETTINGS
   kind=$1
   shift
@@ -145,6 +148,7 @@ causes() { # KIND SETTINGS
 }
 causes causes
 causes causes-full-penalty $all
+$compare $here/chain.yaml iop:$iop $small --set policy=runs/h75-shown/policy --seeds 0,1,2,3,4 --json "$out/causes.h75-shown.json"
 
 # ── who names the right step
 for start in h90 h75 h35; do
