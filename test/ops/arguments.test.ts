@@ -410,7 +410,7 @@ describe("a bad argument is refused before anything is computed", () => {
   it("a cuda device that is not there is an error, not the CPU", () => {
     process.env["STEPCREDIT_CUDA_PLUGIN"] = "/nowhere/stepcredit_cuda.so";
     expect(() => openOps("cuda")).toThrow(
-      /^openOps: CUDA is not-built: there is no file \/nowhere\/stepcredit_cuda\.so\. Remedy: .*STEPCREDIT_CUDA=on/,
+      /^openOps: CUDA is not-built: there is no file \/nowhere\/stepcredit_cuda\.so\. Remedy: .*npx stepcredit build --cuda/,
     );
     delete process.env["STEPCREDIT_CUDA_PLUGIN"];
   });
