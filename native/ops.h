@@ -18,14 +18,14 @@ enum ScDtype : int32_t { kF32 = 0, kBf16 = 1, kF16 = 2 };
 // LogitRows — rows of logits, what is done to a logit before the softmax, and the targets of the rows. Shared by logprobs,
 // logprobs_backward and the policy updates.
 //
-//   y[t, v] = logit_scale · logits[t, v],  then y ← softcap · tanh(y / softcap) if softcap > 0;  z[t, v] = y[t, v] /
-//   temperature
+//   y[t, v] = logit_scale · logits[t, v],  then y ← softcap · tanh(y / softcap) if softcap > 0
+//   z[t, v] = y[t, v] / temperature
 //
 //   logits         [T, V]          f32 | bf16 | f16   in
 //   target_offsets [T + 1]         i32   in     row t owns targets[target_offsets[t] … target_offsets[t + 1])
-//   targets        [N]             i32   in     0 ≤ target < V, or ignore_index: an ignored target, which has no
-//   log-probability temperatures   [T]             f32   in     opt; else `temperature` for every row keep           [T, ⌈V /
-//   8⌉]    u8    in     opt; bit v % 8 of byte v / 8 of a row: whether v is in the row's support K[t].
+//   targets        [N]             i32   in     0 ≤ target < V, or ignore_index: ignored, without a log-probability
+//   temperatures   [T]             f32   in     opt; else `temperature` for every row
+//   keep           [T, ⌈V / 8⌉]    u8    in     opt; bit v % 8 of byte v / 8 of a row: whether v is in the row's support K[t].
 //                                               Absent: all of the vocabulary. A row's spare bits are not read.
 struct LogitRows {
   int64_t T, N, V;
@@ -203,8 +203,7 @@ struct ScatterAdvantagesBackwardArgs {
 
 // scatter_advantages_by_offsets — the same where the targets of a step lie side by side.
 //
-//   advantages[n, c] = step_credits[s, c] for step_offsets[s] ≤ n < step_offsets[s + 1];   0 before the first and after the
-//   last
+//   advantages[n, c] = step_credits[s, c] for step_offsets[s] ≤ n < step_offsets[s + 1];   0 outside all steps
 //
 //   step_credits   [S, 2]    f32   in
 //   step_offsets   [S + 1]   i32   in     0 ≤ step_offsets[0] ≤ … ≤ step_offsets[S] ≤ N
@@ -218,8 +217,9 @@ struct ScatterByOffsetsArgs {
   float* advantages;
 };
 
-// scatter_advantages_by_offsets_backward — dstep_credits[s, c] = Σ_{step_offsets[s] ≤ n < step_offsets[s + 1]} dadvantages[n,
-// c].
+// scatter_advantages_by_offsets_backward — the transpose.
+//
+//   dstep_credits[s, c] = Σ_{step_offsets[s] ≤ n < step_offsets[s + 1]} dadvantages[n, c]
 //
 //   dadvantages    [N, 2]    f32   in
 //   step_offsets   [S + 1]   i32   in
@@ -290,8 +290,7 @@ enum ScLossMetric : int32_t {
 //   metrics       [kLossMetrics] f64 out
 //
 // Traffic    reads 12 + 4 C bytes per target, 4 more for multipliers and reference each; writes 4, with ratios 8. The forms
-// with
-//            a ratio per sequence read a sequence again from cache.
+//            with a ratio per sequence read a sequence again from cache.
 // Numerics   branches on decisions: never 0 · ∞. Ratios, losses and slopes saturate at the largest float, so everything is
 //            finite for |x| and |logprobs| up to 1e4.
 // Order      a target's bits depend on that target alone (on its sequence, where there are sequences). Sums are f64, lane by
@@ -651,8 +650,9 @@ struct RopeArgs {
 // tree_attention — softmax attention of every packed position over its ancestors and itself, of which it sees the last
 // `window`.
 //
-//   i attends to j  ⇔  j ≤ i < subtree_end[j] and depth(i) − depth(j) < window;   head h reads key/value head h / (heads /
-//   kv_heads) out[i, h] = Σ_j softmax_j(scale · q[i, h] · k[j]) v[j];   lse[i, h] = log Σ_j exp(scale · q[i, h] · k[j])
+//   i attends to j  ⇔  j ≤ i < subtree_end[j] and depth(i) − depth(j) < window
+//   head h reads key/value head h / (heads / kv_heads)
+//   out[i, h] = Σ_j softmax_j(scale · q[i, h] · k[j]) v[j];   lse[i, h] = log Σ_j exp(scale · q[i, h] · k[j])
 //
 //   q, out [T, heads, D] · k, v [T, kv_heads, D] · subtree_end [T] i32, nested (a forest in depth-first order) · lse [T, heads]
 //
@@ -688,8 +688,9 @@ struct TreeAttentionBackwardArgs {
 
 // decode_attention — attention of R rows, each over its own path of cached keys and values.
 //
-//   row r sees the cache slots slots[slot_offsets[r] … slot_offsets[r + 1]), in that order (its own slot last); of these the
-//   last `window`
+//   row r sees the cache slots slots[slot_offsets[r] … slot_offsets[r + 1]), in that order (its own slot last);
+//   of these the last `window`
+//
 //   q, out [R, heads, D] · keys, values [cached, kv_heads, D] · slot_offsets [R + 1] i32 · slots [K] i32
 struct DecodeAttentionArgs {
   int64_t R, K, cached, heads, kv_heads, D;

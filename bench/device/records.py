@@ -11,210 +11,109 @@ DTYPES = {"f32": 0, "bf16": 1, "f16": 2}
 LOSS_METRICS = 12
 
 
+def each(kind, names):
+    """Fields of one type, in order, as `int64_t T, N, V;` of the header."""
+    return [(name, kind) for name in names.split()]
+
+
 class LogitRows(ctypes.Structure):
     _fields_ = [
-        ("T", i64),
-        ("N", i64),
-        ("V", i64),
-        ("dtype", i32),
-        ("ignore_index", i32),
-        ("temperature", f32),
-        ("logit_scale", f32),
-        ("softcap", f32),
-        ("logits", pointer),
-        ("target_offsets", pointer),
-        ("targets", pointer),
-        ("temperatures", pointer),
-        ("keep", pointer),
+        *each(i64, "T N V"),
+        *each(i32, "dtype ignore_index"),
+        *each(f32, "temperature logit_scale softcap"),
+        *each(pointer, "logits target_offsets targets temperatures keep"),
     ]
 
 
 class Logprobs(ctypes.Structure):
-    _fields_ = [("rows", LogitRows), ("lse", pointer), ("logprobs", pointer), ("entropy", pointer), ("sum_squares", pointer)]
+    _fields_ = [("rows", LogitRows), *each(pointer, "lse logprobs entropy sum_squares")]
 
 
 class LogprobsBackward(ctypes.Structure):
-    _fields_ = [
-        ("rows", LogitRows),
-        ("lse", pointer),
-        ("entropy", pointer),
-        ("dlogprobs", pointer),
-        ("dentropy", pointer),
-        ("dlogits", pointer),
-    ]
+    _fields_ = [("rows", LogitRows), *each(pointer, "lse entropy dlogprobs dentropy dlogits")]
 
 
 class PolicyLossTargets(ctypes.Structure):
     _fields_ = [
-        ("N", i64),
-        ("advantage_columns", i64),
-        ("kl_kind", i32),
-        ("kl_times_ratio", i32),
-        ("log_ratio_clamp", f32),
-        ("kl_coef", f32),
-        ("kl_log_ratio_clamp", f32),
-        ("kl_value_clamp", f32),
-        ("logprobs", pointer),
-        ("old_logprobs", pointer),
-        ("ref_logprobs", pointer),
-        ("advantages", pointer),
-        ("weights", pointer),
-        ("multipliers", pointer),
-        ("dlogprobs", pointer),
-        ("ratios", pointer),
-        ("metrics", pointer),
+        *each(i64, "N advantage_columns"),
+        *each(i32, "kl_kind kl_times_ratio"),
+        *each(f32, "log_ratio_clamp kl_coef kl_log_ratio_clamp kl_value_clamp"),
+        *each(pointer, "logprobs old_logprobs ref_logprobs advantages weights multipliers dlogprobs ratios metrics"),
     ]
 
 
 class PolicyLossClip(ctypes.Structure):
-    _fields_ = [
-        ("eps_low", f32),
-        ("eps_high", f32),
-        ("delta", f32),
-        ("dual_clip", f32),
-        ("targets", PolicyLossTargets),
-    ]
+    _fields_ = [*each(f32, "eps_low eps_high delta dual_clip"), ("targets", PolicyLossTargets)]
 
 
 class PolicyUpdateClip(ctypes.Structure):
     _fields_ = [
         ("rows", LogitRows),
-        ("entropy_weights", pointer),
-        ("logprobs", pointer),
-        ("lse", pointer),
-        ("entropy", pointer),
-        ("dlogits", pointer),
+        *each(pointer, "entropy_weights logprobs lse entropy dlogits"),
         ("loss", PolicyLossClip),
     ]
 
 
 class HeadRows(ctypes.Structure):
     _fields_ = [
-        ("T", i64),
-        ("N", i64),
-        ("V", i64),
-        ("H", i64),
-        ("portable", i32),
-        ("hidden_dtype", i32),
-        ("weight_dtype", i32),
-        ("ignore_index", i32),
-        ("temperature", f32),
-        ("logit_scale", f32),
-        ("softcap", f32),
-        ("hidden", pointer),
-        ("weight", pointer),
-        ("bias", pointer),
-        ("target_offsets", pointer),
-        ("targets", pointer),
-        ("temperatures", pointer),
+        *each(i64, "T N V H"),
+        *each(i32, "portable hidden_dtype weight_dtype ignore_index"),
+        *each(f32, "temperature logit_scale softcap"),
+        *each(pointer, "hidden weight bias target_offsets targets temperatures"),
     ]
 
 
 class LinearLogprobs(ctypes.Structure):
-    _fields_ = [("head", HeadRows), ("lse", pointer), ("logprobs", pointer), ("entropy", pointer)]
+    _fields_ = [("head", HeadRows), *each(pointer, "lse logprobs entropy")]
 
 
 class LinearLogprobsBackward(ctypes.Structure):
-    _fields_ = [
-        ("head", HeadRows),
-        ("lse", pointer),
-        ("logprobs", pointer),
-        ("entropy", pointer),
-        ("dlogprobs", pointer),
-        ("dentropy", pointer),
-        ("dhidden", pointer),
-        ("dweight", pointer),
-        ("dbias", pointer),
-    ]
+    _fields_ = [("head", HeadRows), *each(pointer, "lse logprobs entropy dlogprobs dentropy dhidden dweight dbias")]
 
 
 class ScatterAdvantages(ctypes.Structure):
-    _fields_ = [("N", i64), ("S", i64), ("step_credits", pointer), ("step_of", pointer), ("advantages", pointer)]
+    _fields_ = [*each(i64, "N S"), *each(pointer, "step_credits step_of advantages")]
 
 
 class ScatterAdvantagesBackward(ctypes.Structure):
-    _fields_ = [("N", i64), ("S", i64), ("dadvantages", pointer), ("step_of", pointer), ("dstep_credits", pointer)]
+    _fields_ = [*each(i64, "N S"), *each(pointer, "dadvantages step_of dstep_credits")]
 
 
 class Adamw(ctypes.Structure):
     _fields_ = [
-        ("count", i64),
-        ("step", i64),
-        ("lr", f64),
-        ("beta1", f64),
-        ("beta2", f64),
-        ("eps", f64),
-        ("weight_decay", f64),
-        ("grad_scale", f64),
-        ("grads", pointer),
-        ("params", pointer),
-        ("m", pointer),
-        ("v", pointer),
+        *each(i64, "count step"),
+        *each(f64, "lr beta1 beta2 eps weight_decay grad_scale"),
+        *each(pointer, "grads params m v"),
     ]
 
 
 class Sample(ctypes.Structure):
     _fields_ = [
-        ("R", i64),
-        ("V", i64),
-        ("dtype", i32),
-        ("top_k", i32),
-        ("temperature", f32),
-        ("top_p", f32),
-        ("min_p", f32),
-        ("seed", f64),
-        ("logits", pointer),
-        ("streams", pointer),
-        ("positions", pointer),
-        ("tokens", pointer),
-        ("logprobs", pointer),
-        ("support_logprobs", pointer),
+        *each(i64, "R V"),
+        *each(i32, "dtype top_k"),
+        *each(f32, "temperature top_p min_p"),
+        *each(f64, "seed"),
+        *each(pointer, "logits streams positions tokens logprobs support_logprobs"),
     ]
 
 
 class TreeAttention(ctypes.Structure):
     _fields_ = [
-        ("T", i64),
-        ("heads", i64),
-        ("kv_heads", i64),
-        ("D", i64),
-        ("window", i64),
-        ("scale", f32),
-        ("q", pointer),
-        ("k", pointer),
-        ("v", pointer),
-        ("subtree_end", pointer),
-        ("out", pointer),
-        ("lse", pointer),
+        *each(i64, "T heads kv_heads D window"),
+        *each(f32, "scale"),
+        *each(pointer, "q k v subtree_end out lse"),
     ]
 
 
 class TreeAttentionBackward(ctypes.Structure):
-    _fields_ = [
-        *TreeAttention._fields_,
-        ("dout", pointer),
-        ("dq", pointer),
-        ("dk", pointer),
-        ("dv", pointer),
-    ]
+    _fields_ = [*TreeAttention._fields_, *each(pointer, "dout dq dk dv")]
 
 
 class DecodeAttention(ctypes.Structure):
     _fields_ = [
-        ("R", i64),
-        ("K", i64),
-        ("cached", i64),
-        ("heads", i64),
-        ("kv_heads", i64),
-        ("D", i64),
-        ("window", i64),
-        ("scale", f32),
-        ("q", pointer),
-        ("keys", pointer),
-        ("values", pointer),
-        ("slot_offsets", pointer),
-        ("slots", pointer),
-        ("out", pointer),
+        *each(i64, "R K cached heads kv_heads D window"),
+        *each(f32, "scale"),
+        *each(pointer, "q keys values slot_offsets slots out"),
     ]
 
 

@@ -2,9 +2,9 @@
 // kernel of our own (matmul.cu), and cuBLASLt where it is found and the product need not be portable (cublaslt.cu).
 //
 // Order      of our own kernel: every element is Σ over blocks of 256 terms of a running f32 sum each, in order, whatever M, N
-// and
-//            the tiles are, so a row's bits depend on that row alone. A product over rows (kOverRows) that has few tiles is cut
-//            into segments of terms, how many follows from its shape; the segments' sums in order, added to C as one number.
+//            and the tiles are, so a row's bits depend on that row alone. A product over rows (kOverRows) that has few tiles
+//            is cut into segments of terms, how many follows from its shape; the segments' sums in order, added to C as one
+//            number.
 
 #ifndef STEPCREDIT_CUDA_MATMUL_CUH
 #define STEPCREDIT_CUDA_MATMUL_CUH

@@ -1,8 +1,7 @@
 // embed, rms_norm, rope, swiglu, and their backwards. Most are a block of threads per row, four numbers per thread.
 //
 // Order      rms_norm: a row's sum over 256 threads, each in the order of its quads. dweight of rms_norm_backward: a running
-// f32
-//            sum per chunk of rows, the chunks in order. embed_backward: see sort_tiles.
+//            f32 sum per chunk of rows, the chunks in order. embed_backward: see sort_tiles.
 
 #include <math.h>
 

@@ -1,11 +1,7 @@
-// sample. A block takes a row; of few long rows whose support has no end to be looked for, several blocks do: each has a run of
-// ids or some chunks, and leaves the sums of its threads in scratch memory, which who finishes the row adds in the order in
-// which a single block would have.
+// sample. A block takes a row; few long rows are shared by several blocks (sample_shared.cuh).
 
 #include "launch.cuh"
-#include "queue.cuh"
-#include "sample_support.cuh"
-#include "scratch_pieces.cuh"
+#include "sample_shared.cuh"
 #include "table.cuh"
 
 namespace gpu {
@@ -30,72 +26,7 @@ __device__ double uniform(uint64_t seed, int32_t stream, int32_t position) {
   return (c0 + c1 * 0x1p-32) * 0x1p-32;
 }
 
-// What blocks that share rows leave for each other.
-struct MadeSums {
-  int64_t runs;
-  int chunks;
-  float* tops;     // [R, runs]
-  float* weights;  // [R, runs, of all and of what is kept, parts of a mass, threads]
-  double* masses;  // [R, chunks]
-
-  __device__ float* weights_of(int64_t r, int64_t run, bool kept) const {
-    return weights + ((r * runs + run) * 2 + (kept ? 1 : 0)) * 2 * kThreads;
-  }
-
-  __device__ float top_of(int64_t r) const {
-    float top = -INFINITY;
-    for (int64_t run = 0; run < runs; ++run) top = Larger{}(top, tops[r * runs + run]);
-    return top;
-  }
-
-  __device__ Mass mass_of(int64_t r, bool kept) const {
-    double sums[2] = {};
-    for (int64_t run = 0; run < runs; ++run) {
-      SC_UNROLL
-      for (int i = 0; i < 2; ++i) sums[i] += static_cast<double>(weights_of(r, run, kept)[i * kThreads + threadIdx.x]);
-    }
-    SC_UNROLL
-    for (int i = 0; i < 2; ++i) sums[i] = reduce_block<kThreads>(sums[i], Add{});
-    return {sums[0], sums[1]};
-  }
-};
-
 // ── a row
-
-__device__ Row row_of(const SampleArgs& args, int64_t r, float top) {
-  const float inverse = 1.0f / args.temperature;
-  const float scale = args.temperature == 0.0f ? 1.0f : inverse > FLT_MAX ? FLT_MAX : inverse;
-  return {static_cast<const float*>(args.logits) + r * args.V, args.V, top + 0.0f, scale};
-}
-
-// The largest of the ids begin … end − 1, in every thread.
-__device__ float largest(const SampleArgs& args, int64_t r, int64_t begin, int64_t end) {
-  const float* const logits = static_cast<const float*>(args.logits) + r * args.V;
-  float top = -INFINITY;
-  for (int64_t v = begin + threadIdx.x; v < end; v += kThreads) top = Larger{}(top, logits[v]);
-  return reduce_block<kThreads>(top, Larger{});
-}
-
-// Not where there is NaN, nothing but −∞, or a logit of +∞, where no distribution is left.
-__device__ bool can_be_drawn_from(const Row& row) { return fabsf(row.top) < INFINITY; }
-
-// What a draw goes by: of a greedy one, the largest alone.
-struct DrawWeight {
-  const Row& row;
-  const Cut& cut;
-  bool greedy;
-
-  __device__ float operator()(int64_t v) const {
-    const float x = row.logits[v];
-    if (greedy) return x == row.top ? 1.0f : 0.0f;
-    return cut.keeps(x, v) ? row.weight(x) : 0.0f;
-  }
-};
-
-// The end of a support that no pass over the row is needed for.
-__device__ Cut cut_by_top(const SampleArgs& args, const Row& row) {
-  return args.temperature != 0.0f && args.min_p > 0.0f ? min_p_cut(args, row.top) : no_cut();
-}
 
 struct Sampled {
   int64_t token;
@@ -107,22 +38,17 @@ __device__ Sampled no_token() { return {-1, NAN, NAN}; }
 
 // The same in every thread of the block. shared: the sums of the row were made by other blocks.
 template <bool shared>
-__device__ Sampled sample_row(const SampleArgs& args, int64_t r, const MadeSums& made) {
-  const Row row = row_of(args, r, shared ? made.top_of(r) : largest(args, r, 0, args.V));
+__device__ Sampled sample_row(const SampleArgs& args, int64_t r, const SharedRows& rows) {
+  const Row row = row_of(args, r, shared ? rows.top_of(r) : largest(args, r, 0, args.V));
   if (!can_be_drawn_from(row)) return no_token();
   const bool greedy = args.temperature == 0.0f;
-  const Mass all = shared ? made.mass_of(r, false) : mass_of(row, no_cut());
-  const double* const masses = shared ? made.masses + r * made.chunks : nullptr;
-  Cut cut = no_cut();
-  if (!shared && !greedy) {
-    if (args.top_k > 0 && args.top_k < args.V) cut = top_k_cut(row, args.top_k);
-    if (args.top_p < 1.0f) cut = earlier(cut, top_p_cut(args, row, all, cut.rank));
-  }
-  cut = earlier(cut, cut_by_top(args, row));
+  const Mass all = shared ? rows.mass_of(r, false) : mass_of(row, no_cut());
+  const Cut cut = shared ? rows.cuts[r] : cut_of(args, row, all);
+  const double* const masses = shared ? rows.masses + r * rows.chunks : nullptr;
   const DrawWeight weigh = {row, cut, greedy};
   if (greedy) return {draw(row.V, 0.5, weigh, masses), all.logprob(row, row.top), 0.0f};
   Mass kept = all;
-  if (cut.rank != 0) kept = shared ? made.mass_of(r, true) : mass_of(row, cut);
+  if (cut.rank != 0) kept = shared ? rows.mass_of(r, true) : mass_of(row, cut);
   const double u = uniform(static_cast<uint64_t>(args.seed), args.streams[r], args.positions[r]);
   const int64_t token = draw(row.V, u * kept.total(), weigh, masses);
   if (token < 0) return no_token();
@@ -131,74 +57,91 @@ __device__ Sampled sample_row(const SampleArgs& args, int64_t r, const MadeSums&
 }
 
 template <bool shared>
-__global__ void __launch_bounds__(kThreads, 1) sample_rows(SampleArgs args, MadeSums made) {
+__global__ void __launch_bounds__(kThreads, 1) sample_rows(SampleArgs args, SharedRows rows) {
   const int64_t r = blockIdx.x;
-  const Sampled sampled = sample_row<shared>(args, r, made);
+  const Sampled sampled = sample_row<shared>(args, r, rows);
   if (threadIdx.x != 0) return;
   args.tokens[r] = static_cast<int32_t>(sampled.token);
   args.logprobs[r] = sampled.logprob;
   if (args.support_logprobs) args.support_logprobs[r] = sampled.support_logprob;
 }
 
-// ── rows that blocks share: run or chunks blockIdx.x of row blockIdx.y
+// ── rows that blocks share: run or chunks blockIdx.x of row blockIdx.y, search blockIdx.z
 
-__global__ void __launch_bounds__(kThreads) find_tops(SampleArgs args, MadeSums made) {
+__global__ void __launch_bounds__(kThreads) find_tops(SampleArgs args, SharedRows rows) {
   const int64_t r = blockIdx.y, begin = blockIdx.x * kRun, end = begin + kRun < args.V ? begin + kRun : args.V;
   const float top = largest(args, r, begin, end);
-  if (threadIdx.x == 0) made.tops[r * made.runs + blockIdx.x] = top;
+  if (threadIdx.x == 0) rows.tops[r * rows.runs + blockIdx.x] = top;
 }
 
-__device__ void keep_run(const Row& row, const Cut& cut, float* to) {
-  float partial[2];
-  sum_run(row, blockIdx.x, partial, MassOf{row, cut});
-  to[threadIdx.x] = partial[0];
-  to[kThreads + threadIdx.x] = partial[1];
-}
-
-__global__ void __launch_bounds__(kThreads) weigh_runs(SampleArgs args, MadeSums made) {
+__global__ void __launch_bounds__(kThreads) weigh_runs(SampleArgs args, SharedRows rows) {
   const int64_t r = blockIdx.y;
-  const Row row = row_of(args, r, made.top_of(r));
-  if (!can_be_drawn_from(row)) return;
-  const Cut cut = cut_by_top(args, row);
-  keep_run(row, no_cut(), made.weights_of(r, blockIdx.x, false));
-  if (cut.rank != 0) keep_run(row, cut, made.weights_of(r, blockIdx.x, true));
+  const Row row = row_of(args, r, rows.top_of(r));
+  if (can_be_drawn_from(row)) weigh_run(row, blockIdx.x, no_cut(), rows.weights_of(r, blockIdx.x, false));
 }
 
-__global__ void __launch_bounds__(kThreads) weigh_chunks(SampleArgs args, MadeSums made) {
+__global__ void __launch_bounds__(kThreads, 1) narrow_supports(SampleArgs args, SharedRows rows, int pass) {
   const int64_t r = blockIdx.y;
-  const Row row = row_of(args, r, made.top_of(r));
+  const int search = static_cast<int>(blockIdx.z);
+  const Row row = row_of(args, r, rows.top_of(r));
   if (!can_be_drawn_from(row)) return;
-  const Cut cut = cut_by_top(args, row);
-  const int chunk = static_cast<int>(blockIdx.x) * kWarps + static_cast<int>(threadIdx.x) / kWarp;
-  if (chunk >= made.chunks) return;
-  const double mass = chunk_mass(Chunks(args.V), chunk, args.V, DrawWeight{row, cut, args.temperature == 0.0f});
-  if (threadIdx.x % kWarp == 0) made.masses[r * made.chunks + chunk] = mass;
+  const Bracket bracket = bracket_before(pass, search, args, row, rows, r);
+  if (blockIdx.x == 0 && threadIdx.x == 0) *rows.bracket(pass, search, r) = bracket;
+  if (bracket.is_closed()) return;
+  with_measure(rows.kind_of(search), row, [&](const auto& measure) {
+    const Findings found = search_run(row, blockIdx.x, bracket, Levels(bracket, pass), measure);
+    if (threadIdx.x < kLevels) rows.findings(pass, search, r, blockIdx.x)[threadIdx.x] = found;
+  });
 }
 
-// Whether rows are shared by blocks: where they are too few for all multiprocessors, and only the largest logit says where the
-// support ends.
+__global__ void __launch_bounds__(kThreads, 1) count_ties(SampleArgs args, SharedRows rows) {
+  const int64_t r = blockIdx.y;
+  const int search = static_cast<int>(blockIdx.z);
+  const Row row = row_of(args, r, rows.top_of(r));
+  if (!can_be_drawn_from(row)) return;
+  const Bracket last = bracket_before(kSharedPasses, search, args, row, rows, r);
+  with_measure(rows.kind_of(search), row, [&](const auto& measure) {
+    const Bracket bracket = closed(row, last, kSharedPasses, measure);
+    if (blockIdx.x == 0 && threadIdx.x == 0) *rows.bracket(kSharedPasses, search, r) = bracket;
+    if (leaves_ties(bracket, measure)) weigh_chunks(row, blockIdx.x, RanksAs{row, bracket.first}, rows.ties_of(search, r));
+  });
+}
+
+// The first blocks weigh what is kept of runs, the others chunks.
+__global__ void __launch_bounds__(kThreads) weigh_supports(SampleArgs args, SharedRows rows) {
+  const int64_t r = blockIdx.y;
+  const Row row = row_of(args, r, rows.top_of(r));
+  if (!can_be_drawn_from(row)) return;
+  const Cut cut = shared_cut(args, row, rows, r);
+  if (blockIdx.x == 0 && threadIdx.x == 0) rows.cuts[r] = cut;
+  if (blockIdx.x >= rows.runs) {
+    const DrawWeight weigh = {row, cut, args.temperature == 0.0f};
+    weigh_chunks(row, blockIdx.x - rows.runs, weigh, rows.masses + r * rows.chunks);
+  } else if (cut.rank != 0) {
+    weigh_run(row, blockIdx.x, cut, rows.weights_of(r, blockIdx.x, true));
+  }
+}
+
+// Whether rows are shared by blocks: where they are too few for all multiprocessors, and so long that it makes up for the
+// launches.
 bool rows_are_shared(const Queue& queue, const SampleArgs& args) {
-  const bool looked_for = args.temperature != 0.0f && ((args.top_k > 0 && args.top_k < args.V) || args.top_p < 1.0f);
-  return args.R < queue.multiprocessors && args.V > kRun && !looked_for;
+  const bool searched = limits_k(args) || limits_p(args);
+  return args.R < queue.multiprocessors && args.V > (searched ? kSearchedRuns : 1) * kRun;
 }
 
-bool take(Queue* queue, const SampleArgs& args, MadeSums* made, ScError* error) {
-  made->runs = (args.V + kRun - 1) / kRun;
-  made->chunks = Chunks(args.V).count;
-  ScratchPieces pieces;
-  pieces.add(&made->tops, args.R * made->runs);
-  pieces.add(&made->weights, args.R * made->runs * 4 * kThreads);
-  pieces.add(&made->masses, args.R * made->chunks);
-  return pieces.allocate(queue, "sample", error);
-}
-
-void enqueue_shared(const SampleArgs& args, const MadeSums& made, cudaStream_t stream) {
-  const unsigned rows = static_cast<unsigned>(args.R), chunks = static_cast<unsigned>((made.chunks + kWarps - 1) / kWarps);
-  const Shape runs = {dim3(static_cast<unsigned>(made.runs), rows), kThreads};
-  launch(find_tops, runs, stream, args, made);
-  launch(weigh_runs, runs, stream, args, made);
-  launch(weigh_chunks, {dim3(chunks, rows), kThreads}, stream, args, made);
-  launch(sample_rows<true>, {rows, kThreads}, stream, args, made);
+void enqueue_shared(const SampleArgs& args, const SharedRows& rows, cudaStream_t stream) {
+  const unsigned R = static_cast<unsigned>(args.R), runs = static_cast<unsigned>(rows.runs);
+  const unsigned chunks = static_cast<unsigned>((rows.chunks + kWarps - 1) / kWarps);
+  const unsigned searches = static_cast<unsigned>(rows.searches);
+  launch(find_tops, {dim3(runs, R), kThreads}, stream, args, rows);
+  launch(weigh_runs, {dim3(runs, R), kThreads}, stream, args, rows);
+  if (searches > 0) {
+    for (int pass = 0; pass < kSharedPasses; ++pass)
+      launch(narrow_supports, {dim3(runs, R, searches), kThreads}, stream, args, rows, pass);
+    launch(count_ties, {dim3(chunks, R, searches), kThreads}, stream, args, rows);
+  }
+  launch(weigh_supports, {dim3(runs + chunks, R), kThreads}, stream, args, rows);
+  launch(sample_rows<true>, {R, kThreads}, stream, args, rows);
 }
 
 }  // namespace
@@ -207,13 +150,13 @@ void enqueue_shared(const SampleArgs& args, const MadeSums& made, cudaStream_t s
 
 int32_t sample(const SampleArgs* args, ScStream stream, ScError* error) {
   Queue& queue = queue_of(stream);
-  sampling::MadeSums made = {};
+  sampling::SharedRows rows = {};
   if (args->R <= 0) return launched(&queue, "sample", error);
   if (sampling::rows_are_shared(queue, *args)) {
-    if (!sampling::take(&queue, *args, &made, error)) return 1;
-    sampling::enqueue_shared(*args, made, queue.stream);
+    if (!sampling::allocate(&queue, *args, &rows, error)) return 1;
+    sampling::enqueue_shared(*args, rows, queue.stream);
   } else {
-    launch(sampling::sample_rows<false>, {static_cast<unsigned>(args->R), sampling::kThreads}, queue.stream, *args, made);
+    launch(sampling::sample_rows<false>, {static_cast<unsigned>(args->R), sampling::kThreads}, queue.stream, *args, rows);
   }
   return launched(&queue, "sample", error);
 }

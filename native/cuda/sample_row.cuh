@@ -5,6 +5,7 @@
 #ifndef STEPCREDIT_CUDA_SAMPLE_ROW_CUH
 #define STEPCREDIT_CUDA_SAMPLE_ROW_CUH
 
+#include <float.h>
 #include <math.h>
 
 #include "../ops.h"
@@ -51,7 +52,7 @@ __device__ inline Cut earlier(const Cut& a, const Cut& b) {
   return a.id < b.id ? a : b;
 }
 
-// ── sums over a row
+// ── a row and sums over it
 
 struct Row {
   const float* logits;
@@ -61,6 +62,23 @@ struct Row {
 
   __device__ float weight(float x) const { return expf((x - top) * scale); }
 };
+
+__device__ inline Row row_of(const SampleArgs& args, int64_t r, float top) {
+  const float inverse = 1.0f / args.temperature;
+  const float scale = args.temperature == 0.0f ? 1.0f : inverse > FLT_MAX ? FLT_MAX : inverse;
+  return {static_cast<const float*>(args.logits) + r * args.V, args.V, top + 0.0f, scale};
+}
+
+// The largest of the ids begin … end − 1, in every thread.
+__device__ inline float largest(const SampleArgs& args, int64_t r, int64_t begin, int64_t end) {
+  const float* const logits = static_cast<const float*>(args.logits) + r * args.V;
+  float top = -INFINITY;
+  for (int64_t v = begin + threadIdx.x; v < end; v += kThreads) top = Larger{}(top, logits[v]);
+  return reduce_block<kThreads>(top, Larger{});
+}
+
+// Not where there is NaN, nothing but −∞, or a logit of +∞, where no distribution is left.
+__device__ inline bool can_be_drawn_from(const Row& row) { return fabsf(row.top) < INFINITY; }
 
 // partial[i]: Σ of what visit(v, logit, partial) adds to it, of the ids of a run that are the thread's.
 template <int kCount, class Visit>
@@ -115,6 +133,19 @@ __device__ inline Mass mass_of(const Row& row, const Cut& cut) {
 }
 
 // ── drawing
+
+// What a draw goes by: of a greedy one, the largest alone.
+struct DrawWeight {
+  const Row& row;
+  const Cut& cut;
+  bool greedy;
+
+  __device__ float operator()(int64_t v) const {
+    const float x = row.logits[v];
+    if (greedy) return x == row.top ? 1.0f : 0.0f;
+    return cut.keeps(x, v) ? row.weight(x) : 0.0f;
+  }
+};
 
 struct Crossing {
   int64_t chunk;

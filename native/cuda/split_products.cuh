@@ -1,8 +1,7 @@
 // Products C [M, N] (+)= A' · B of A in f32 and B in a half type on tensor cores, to the accuracy of f32: see split_mma.cuh.
 //
 // Order      32 terms at a time on the cores, from 0; the sums of those in order, in f32, added to C as one number. A row's
-// bits
-//            depend on that row alone.
+//            bits depend on that row alone.
 
 #ifndef STEPCREDIT_CUDA_SPLIT_PRODUCTS_CUH
 #define STEPCREDIT_CUDA_SPLIT_PRODUCTS_CUH

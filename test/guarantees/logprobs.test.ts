@@ -6,7 +6,7 @@ import { numThreads, openOps, setNumThreads } from "../../src/ops/native.ts";
 import type { LogprobsInputs, PolicyUpdateArguments } from "../../src/ops/ops.ts";
 import { reference } from "../../src/ops/reference.ts";
 import { randomArrays } from "../support/arrays.ts";
-import { headRows } from "../support/cases/linear-logprobs.ts";
+import { free, headRows } from "../support/cases/linear-logprobs.ts";
 import { offsetsOf } from "../support/cases/op-case.ts";
 import { keepMask } from "../support/cases/rows.ts";
 import { runChild } from "../support/child.ts";
@@ -101,7 +101,7 @@ describe("4. fused and unfused agree", () => {
     [64, 2049],
     [3, 9001],
   ])("on H = %i, V = %i, with log-probabilities of at most 0", (H, V) => {
-    const head = headRows("", [H, V], { counts: [1, 3, 0, 2], bias: () => undefined });
+    const head = headRows("", [H, V], { counts: [1, 3, 0, 2], bias: free });
     const logits = new Float32Array(4 * V);
     ops.linear({ x: head.hidden, weight: head.weight, bias: head.bias!, rows: 4, y: logits });
     const fused = ops.linearLogprobs({ ...head, entropy: true });

@@ -2,18 +2,16 @@ import { describe, expect, it } from "vitest";
 import { cpuIsas, openOps } from "../../src/ops/native.ts";
 import { reference } from "../../src/ops/reference.ts";
 import { randomArrays } from "../support/arrays.ts";
-import { headRows } from "../support/cases/linear-logprobs.ts";
+import { free, headRows } from "../support/cases/linear-logprobs.ts";
 import { bits } from "../support/close.ts";
-
-const noEdit = () => undefined;
 
 describe.each(cpuIsas())("linearLogprobs on %s", (isa) => {
   const ops = openOps("cpu", { isa, blas: false });
 
   it.each([
-    headRows("several slabs", [5, 9000], { bias: noEdit, temperature: 0.7 }),
+    headRows("several slabs", [5, 9000], { bias: free, temperature: 0.7 }),
     headRows("several blocks of rows", [7, 33], { counts: Array.from({ length: 600 }, (_, t) => t % 3) }),
-    headRows("a deep product", [600, 70], { bias: noEdit }),
+    headRows("a deep product", [600, 70], { bias: free }),
     headRows("scale and softcap", [5, 5000], { logitScale: 1.3, softcap: 4, temperature: 0.7 }),
   ])("has the bits of linear followed by logprobs: $name", (head) => {
     const T = head.targetOffsets.length - 1;

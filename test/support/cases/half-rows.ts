@@ -2,7 +2,7 @@ import { bitsOf, floatsOf } from "../../../src/ops/halves.ts";
 import type { Typed } from "../../../src/ops/ops.ts";
 import { reference } from "../../../src/ops/reference.ts";
 import { randomArrays } from "../arrays.ts";
-import { headRows } from "./linear-logprobs.ts";
+import { free, headRows } from "./linear-logprobs.ts";
 import type { OpCase } from "./op-case.ts";
 import { float64, metricOutcome } from "./op-case.ts";
 import type { Rows } from "./rows.ts";
@@ -102,7 +102,7 @@ function updateCase(dtype: Half, rows: Rows): OpCase {
 /** Heads with hidden states, weights or both in halves. */
 function headCases(dtype: Half): OpCase[] {
   const heads = [
-    headRows("H = 5, V = 33", [5, 33], { bias: () => undefined }),
+    headRows("H = 5, V = 33", [5, 33], { bias: free }),
     headRows("three slabs", [2, 9000], { counts: [2, 1, 0, 40] }),
     headRows("narrow slabs", [1030, 2100], { counts: [1, 2] }),
   ];

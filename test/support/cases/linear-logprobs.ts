@@ -49,8 +49,30 @@ export function headRows(
   return { name, H, V, hidden, weight, ...(bias && { bias: shift }), targetOffsets, targets, ...options };
 }
 
-const free = () => undefined;
-const masked = (first: number, last: number) => (bias: Float32Array) => bias.fill(-Infinity, first, last);
+/** A bias as it was drawn. */
+export const free = () => undefined;
+export const masked = (first: number, last: number) => (bias: Float32Array) => bias.fill(-Infinity, first, last);
+
+export const temperatureScaleAndSoftcap: HeadOptions = {
+  bias: free,
+  temperature: Float32Array.of(0.5, 1, 0.7, 2),
+  logitScale: 1.7,
+  softcap: 3,
+};
+
+/** The first target is masked. */
+export const maskedTarget = (target: number): HeadOptions => ({
+  counts: [1, 2],
+  bias: masked(target, target + 1),
+  edit: (targets) => (targets[0] = target),
+});
+
+/** One target, of nearly all the probability. */
+export const confidentTarget = (target: number): HeadOptions => ({
+  counts: [1],
+  bias: (bias) => (bias[target] = 16),
+  edit: (targets) => targets.fill(target),
+});
 
 /** Around the lanes, a slab of 4096 columns, a block of 256 rows, and weights of 256 x 256, where BLAS begins. */
 const heads: readonly HeadRows[] = [
@@ -71,12 +93,7 @@ const heads: readonly HeadRows[] = [
     counts: Array.from({ length: 300 }, (_, t) => (t % 7 === 6 ? 0 : 1)),
   }),
   headRows("a weight that goes to BLAS", [257, 260], { counts: [1, 0, 3, 1, 1], bias: free }),
-  headRows("all of temperature, scale and softcap", [6, 100], {
-    bias: free,
-    temperature: Float32Array.of(0.5, 1, 0.7, 2),
-    logitScale: 1.7,
-    softcap: 3,
-  }),
+  headRows("all of temperature, scale and softcap", [6, 100], temperatureScaleAndSoftcap),
   headRows("temperature 0.7", [6, 100], { temperature: 0.7 }),
   headRows("a logit scale", [6, 100], { bias: free, logitScale: 0.25 }),
   headRows("a wide softcap", [6, 100], { softcap: 30 }),
@@ -86,17 +103,13 @@ const heads: readonly HeadRows[] = [
   headRows("wide logits", [6, 300], { spread: 30 }),
   headRows("three equal targets in a row", [4, 40], { counts: [3, 1], edit: (targets) => targets.fill(5) }),
   headRows("a masked first slab", [3, 4200], { counts: [1, 1], bias: masked(0, 4100), edit: (t) => t.fill(4150) }),
-  headRows("a masked target", [3, 50], { counts: [1, 2], bias: masked(7, 8), edit: (targets) => (targets[0] = 7) }),
+  headRows("a masked target", [3, 50], maskedTarget(7)),
   headRows("all but one masked", [3, 50], { counts: [1], bias: masked(0, 49), edit: (targets) => (targets[0] = 49) }),
   headRows("wholly masked rows", [3, 21], { bias: masked(0, 21) }),
-  headRows("a confident target", [3, 60], {
-    counts: [1],
-    bias: (bias) => (bias[41] = 16),
-    edit: (targets) => targets.fill(41),
-  }),
+  headRows("a confident target", [3, 60], confidentTarget(41)),
   headRows("another target beside a confident one", [3, 60], {
+    ...confidentTarget(41),
     counts: [2],
-    bias: (bias) => (bias[41] = 16),
     edit: (targets) => targets.set([41, 3]),
   }),
   headRows("a row of NaN without targets", [4, 33], { edit: (_, hidden) => hidden.fill(NaN, 4, 8) }),

@@ -180,6 +180,8 @@ function clipCases(): OpCase[] {
     ),
     clipCase("an unbounded ratio saturates", extreme([0, -1], [1e4])),
     clipCase("zero advantages at any ratio", extreme([0, 0, 0, 0], [1e4, -1e4])),
+    clipCase("metrics of as many of the largest numbers as a block of targets has", largest(4096)),
+    clipCase("metrics of the largest numbers, times the ratio", largest(1027, true)),
   ];
 }
 
@@ -199,6 +201,15 @@ function extreme(
     epsHigh: 0.28,
     ...options,
   };
+}
+
+/** Targets whose ratio and estimates of the KL are the largest float. */
+function largest(N: number, timesRatio = false): PolicyLossArguments {
+  const logRatios = new Array<number>(N).fill(1e4);
+  const args = extreme(new Array<number>(2 * N).fill(0), logRatios, {
+    kl: { estimator: "k3", coefficient: 0.5, timesRatio },
+  });
+  return { ...args, refLogprobs: args.logprobs.map((logprob) => logprob + 1e4) };
 }
 
 function clipCase(name: string, args: PolicyLossArguments): OpCase {

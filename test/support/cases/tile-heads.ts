@@ -2,11 +2,18 @@
 
 import { bitsOf } from "../../../src/ops/halves.ts";
 import type { Typed } from "../../../src/ops/ops.ts";
-import { headRows, type HeadRows } from "./linear-logprobs.ts";
+import {
+  confidentTarget,
+  free,
+  headRows,
+  type HeadRows,
+  masked,
+  maskedTarget,
+  temperatureScaleAndSoftcap,
+} from "./linear-logprobs.ts";
 
 export type Half = "bf16" | "f16";
 
-export const free = () => undefined;
 export const most = Array.from({ length: 200 }, (_, t) => (t % 3 === 2 ? 0 : 1));
 
 /** Around a product of 16 terms, a slice of 32, a tile of 128 × 128 and a group of 2048 columns. */
@@ -21,27 +28,14 @@ export const tileHeads: readonly HeadRows[] = [
     bias: free,
     edit: (targets) => targets.set([2047, 2048, 2099, 2099, 3, 4, 2050]),
   }),
-  headRows("all of temperature, scale and softcap", [32, 300], {
-    bias: free,
-    temperature: Float32Array.of(0.5, 1, 0.7, 2),
-    logitScale: 1.7,
-    softcap: 3,
-  }),
+  headRows("all of temperature, scale and softcap", [32, 300], temperatureScaleAndSoftcap),
   headRows("a softcap beyond the last column", [16, 130], { softcap: 5 }),
   headRows("wide logits", [64, 300], { spread: 30 }),
   headRows("an ignored id", [16, 100], { ignoreIndex: 3, edit: (targets) => targets.set([3, 5, 3]) }),
-  headRows("a masked first tile", [16, 200], { counts: [1, 1], bias: (bias) => bias.fill(-Infinity, 0, 150) }),
-  headRows("a masked target", [16, 50], {
-    counts: [1, 2],
-    bias: (bias) => (bias[7] = -Infinity),
-    edit: (targets) => (targets[0] = 7),
-  }),
-  headRows("wholly masked rows", [16, 21], { bias: (bias) => bias.fill(-Infinity) }),
-  headRows("a confident target", [16, 160], {
-    counts: [1],
-    bias: (bias) => (bias[141] = 16),
-    edit: (targets) => targets.fill(141),
-  }),
+  headRows("a masked first tile", [16, 200], { counts: [1, 1], bias: masked(0, 150) }),
+  headRows("a masked target", [16, 50], maskedTarget(7)),
+  headRows("wholly masked rows", [16, 21], { bias: masked(0, 21) }),
+  headRows("a confident target", [16, 160], confidentTarget(141)),
 ];
 
 /** A head with hidden states and weights in a half type. */
