@@ -225,6 +225,25 @@ describe("the record of a comparison", () => {
     expect(page).toContain("| seldom | | .300 | .600 |");
   });
 
+  it("shows several starts in one table, and the best of each", () => {
+    const from = (start: string, ...ends: number[]) => {
+      const variants = ends.map((end, v) => ({ name: "ab"[v], config, runs: [run(0, end)] }));
+      return { name: `methods.${start}.json`, content: { seeds: [], variants } };
+    };
+    const made = record(from("h", 0.4, 0.3), from("k", 0.7, 0.9));
+    const page = comparisonPage("<!-- group methods k h settings -->\n<!-- end -->", made)["comparison.md"];
+    const cells = page.split("\n").flatMap((line) => {
+      const [, label, , end] = line.split("|").map((cell) => cell.trim());
+      return label?.includes("lr") ? [[label, end]] : [];
+    });
+    expect(cells).toEqual([
+      ["k, a: epochs 2, lr 0.5", ".700"],
+      ["k, b: epochs 2, lr 0.5", "**.900**"],
+      ["h, a: epochs 2, lr 0.5", "**.400**"],
+      ["h, b: epochs 2, lr 0.5", ".300"],
+    ]);
+  });
+
   it("fills the marked places of a page and draws the plots that it shows", () => {
     const made = record(file("methods.h.json", run(0, 0.4), run(1, 0.6)), {
       name: "identify.h.json",

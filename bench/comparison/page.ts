@@ -13,7 +13,7 @@ const marker = /(<!-- (\w+)((?: [\w-]+)*) -->\n)[\s\S]*?(<!-- end -->)/g;
 /**
  * Fills what stands between `<!-- WHAT ARGUMENTS -->` and `<!-- end -->`:
  * - `environment`;
- * - `group KIND START [settings]`: accuracy of every variant, with its settings where asked;
+ * - `group KIND START… [settings]`: accuracy of every variant from these starts, with its settings where asked;
  * - `plot KIND START [NAME…]`: its curves, of all variants or of those that are named;
  * - `identification`, and `prices START`: its plot.
  * @throws RangeError where the record has not what is asked for
@@ -31,8 +31,13 @@ function filled(what: string, args: readonly string[], record: ComparisonRecord,
   switch (what) {
     case "environment":
       return environmentTable(record);
-    case "group":
-      return groupTable(groupOf(record, args), args.includes("settings"));
+    case "group": {
+      const [kind, ...starts] = args.filter((arg) => arg !== "settings");
+      return groupTable(
+        starts.map((start) => groupOf(record, [kind, start])),
+        args.includes("settings"),
+      );
+    }
     case "plot": {
       const group = groupOf(record, args);
       const name = `comparison/${group.kind}-${group.start}.svg`;
@@ -100,9 +105,11 @@ const marks = [60_000, 120_000];
 const evaluatedAt = ({ runs }: RecordedVariant, mark: number): boolean =>
   runs.every(({ curve }) => curve.some(([tokens]) => Math.abs(tokens - mark) <= mark / 4));
 
-function groupTable(group: RecordedGroup, withSettings: boolean): string[] {
-  const reached = Math.min(...group.variants.flatMap(({ runs }) => runs.map(({ curve }) => curve.at(-1)?.[0] ?? 0)));
-  const shown = marks.filter((mark) => mark < reached && group.variants.some((one) => evaluatedAt(one, mark)));
+/** The best of every group is in bold. */
+function groupTable(groups: readonly RecordedGroup[], withSettings: boolean): string[] {
+  const all = groups.flatMap(({ variants }) => variants);
+  const reached = Math.min(...all.flatMap(({ runs }) => runs.map(({ curve }) => curve.at(-1)?.[0] ?? 0)));
+  const shown = marks.filter((mark) => mark < reached && all.some((one) => evaluatedAt(one, mark)));
   const header = [
     "",
     ...shown.map(thousands),
@@ -114,9 +121,21 @@ function groupTable(group: RecordedGroup, withSettings: boolean): string[] {
     "placed right",
     "repairs",
   ];
-  const best = Math.max(...group.variants.map(({ runs }) => mean(runs.map(sampledAtEnd))));
-  const rows = group.variants.map((variant) => {
-    const { name, settings, runs } = variant;
+  const rows = groups.flatMap(({ start, variants }) => {
+    const labels = variants.map(({ name, settings }) => (withSettings ? `${name}: ${settingsText(settings)}` : name));
+    return groupRows(variants, groups.length === 1 ? labels : labels.map((label) => `${start}, ${label}`), shown);
+  });
+  return markdownTable([header, ...rows]);
+}
+
+function groupRows(
+  variants: readonly RecordedVariant[],
+  labels: readonly string[],
+  shown: readonly number[],
+): string[][] {
+  const best = Math.max(...variants.map(({ runs }) => mean(runs.map(sampledAtEnd))));
+  return variants.map((variant, v) => {
+    const { runs } = variant;
     const sum = (of: (run: RecordedRun) => number): number => runs.reduce((total, run) => total + of(run), 0);
     const [failed, withReference, judged, agreed] = [
       sum((run) => run.failed),
@@ -128,7 +147,7 @@ function groupTable(group: RecordedGroup, withSettings: boolean): string[] {
     const atEnd = spread(runs.map(sampledAtEnd));
     const share = (part: number, whole: number): string => (whole === 0 ? "" : (part / whole).toFixed(2));
     return [
-      withSettings ? `${name}: ${settingsText(settings)}` : name,
+      labels[v],
       ...shown.map((mark) =>
         evaluatedAt(variant, mark) ? spread(runs.map(({ curve }) => sampledAt(curve, mark))) : "",
       ),
@@ -141,7 +160,6 @@ function groupTable(group: RecordedGroup, withSettings: boolean): string[] {
       tried === 0 ? "" : `${sum((run) => run.repairsAccepted)} / ${tried}`,
     ];
   });
-  return markdownTable([header, ...rows]);
 }
 
 /** What all variants have, or their names say. */

@@ -15,14 +15,24 @@ bench="node --import ./bench/register.mjs bench/comparison"
 all=penaltyWeight=1
 
 # ── starts
+# Half of the pairs by hindsight do not show the failed attempt; where a name ends in shown, all pairs do.
+hindsight="--set warmStartRepairs=hindsight --set warmStartSteps=1600 --set budgetTokens=1"
+half="$hindsight --set warmStartBlanked=0.5"
+shown="$hindsight --set warmStartBlanked=0"
 for slip in 90 75 35; do
-  $train $here/chain.yaml --set name=h$slip --set repairFormat=backward --set warmStartRepairs=hindsight \
-    --set warmStartSteps=1600 --set warmStartSlip=0.$slip --set budgetTokens=1
+  $train $here/chain.yaml --set name=h$slip $half --set repairFormat=backward --set warmStartSlip=0.$slip
+  $train $here/chain.yaml --set name=h$slip-shown $shown --set repairFormat=backward --set warmStartSlip=0.$slip
 done
-# The same, but every pair shows its failed attempt.
-$train $here/chain.yaml --set name=h75-shown --set repairFormat=backward --set warmStartRepairs=hindsight \
-  --set warmStartBlanked=0 --set warmStartSteps=1600 --set warmStartSlip=0.75 --set budgetTokens=1
-$train $here/chain.yaml --set name=f90 --set repairFormat=hinted --set warmStartRepairs=hindsight --set warmStartSteps=1600 --set budgetTokens=1
+# The same from other seeds: starts differ.
+another() { # SLIP SEED
+  with="--set repairFormat=backward --set warmStartSlip=0.$1 --set warmStartSeed=$2"
+  $train $here/chain.yaml --set name=h$1-seed$2 $half $with
+  $train $here/chain.yaml --set name=h$1-seed$2-shown $shown $with
+}
+another 90 8
+another 90 9
+another 35 8
+$train $here/chain.yaml --set name=f90 $half --set repairFormat=hinted
 for slip in 90 35; do
   $train $here/chain.yaml --set name=n$slip --set warmStartRepairs=none --set warmStartSteps=1600 --set warmStartSlip=0.$slip \
     --set budgetTokens=1
@@ -37,8 +47,7 @@ for slip in 90 75 35; do
 done
 $train $here/swaps.yaml --set name=w90 --set warmStartNoise=0.9 --set budgetTokens=1
 # The same with repairs taught by hindsight, written forward after the answer.
-$train $here/swaps-repairs.yaml --set name=hw90 --set warmStartNoise=0.9 --set warmStartRepairs=hindsight --set warmStartSteps=1600 \
-  --set budgetTokens=1
+$train $here/swaps-repairs.yaml --set name=hw90 $half --set warmStartNoise=0.9
 # The same with critiques, which name the first step of a failed attempt that differs from one that passed.
 $train $here/swaps-critiques.yaml --set name=cw90 --set warmStartNoise=0.9 --set warmStartSteps=1600 --set warmStartCritiques=true \
   --set budgetTokens=1
@@ -96,6 +105,11 @@ for seed in $seeds; do
     positiveOnly-with-replay:$replayed monteCarlo:$values,lr=0.0001,epochs=2 tree:groupSize=4,branches=4,lr=0.0003,epochs=2 \
     $(both iop $iop) iop-positive:$iop,contrast=positive $(both iop-without-repair method=iop,repair=false) \
     $(both iop-without-replay $hinted)
+  from h75-shown backward $seed outcome:lr=0.0003,epochs=2 positiveOnly:lr=0.0003,epochs=4 \
+    positiveOnly-with-replay:$replayed,lr=0.0003,epochs=4 iop:$iop
+  from h35-shown backward $seed outcome:lr=0.0003,epochs=2 positiveOnly positiveOnly-with-replay:$replayed iop:$iop
+  from h90-shown backward $seed outcome-slower:method=outcome,lr=0.0003,epochs=2 positiveOnly \
+    positiveOnly-slower:method=positiveOnly,lr=0.0003,epochs=4 positiveOnly-with-replay:$replayed iop:$iop
   from v90 forward $seed outcome:lr=0.0006,epochs=2 positiveOnly $(both iop-with-verified-pairs $pairs) \
     iop-with-verified-pairs-positive:$pairs,contrast=positive
   from v75 forward $seed outcome:lr=0.0006,epochs=2 positiveOnly $(both iop-with-verified-pairs $pairs) \
@@ -133,6 +147,15 @@ for seed in $seeds; do
     --set policy=runs/cw90/policy --set evaluateEvery=60000 --seeds $seed --json "$out/methods.cw90.$seed.json"
 done
 
+# What hiding failed attempts is worth, from starts of other seeds.
+for seed in 0 1 2; do
+  for other in seed8 seed8-shown seed9 seed9-shown; do
+    from h90-$other backward $seed positiveOnly-slower:method=positiveOnly,lr=0.0003,epochs=4 iop:$iop
+  done
+  from h35-seed8 backward $seed positiveOnly iop:$iop
+  from h35-seed8-shown backward $seed positiveOnly iop:$iop
+done
+
 # ── parts
 small="--set repairFormat=backward --set budgetTokens=120000 --set evaluateEvery=60000"
 $compare $here/chain.yaml $(both iop $iop) $(both penalty-step $iop,penalty=step) $(both penalty-suffix $iop,penalty=suffix) \
@@ -151,7 +174,7 @@ causes causes-full-penalty $all
 $compare $here/chain.yaml iop:$iop $small --set policy=runs/h75-shown/policy --seeds 0,1,2,3,4 --json "$out/causes.h75-shown.json"
 
 # ── who names the right step
-for start in h90 h75 h35; do
+for start in h90 h75 h35 h90-shown h75-shown h35-shown; do
   $bench/identify.ts $here/chain.yaml $start "$out/identify.$start.json" policy=runs/$start/policy repairFormat=backward
 done
 $bench/identify.ts $here/chain.yaml v90 "$out/identify.v90.json" policy=runs/v90/policy repairFormat=forward
