@@ -9,7 +9,7 @@
 
 #include "ops.h"
 
-enum { kScAbiVersion = 3 };
+enum { kScAbiVersion = 4 };
 
 // What a failing op leaves behind; code 0 is success.
 struct ScError {
@@ -120,6 +120,9 @@ struct ScPlugin {
   int32_t (*clear)(ScStream queue, void* memory, size_t bytes, ScError* error);
   // Between two ranges of the device's memory that do not overlap.
   int32_t (*copy)(ScStream queue, void* to, const void* from, size_t bytes, ScError* error);
+  // The same of `count` numbers, to the nearest of the other's ScDtype, ties to even; a NaN stays one.
+  int32_t (*convert)(ScStream queue, void* to, int32_t to_dtype, const void* from, int32_t from_dtype, size_t count,
+                     ScError* error);
 
   // Returns when all work of the queue is done. What failed since the last call is told here: the op that was enqueued last.
   int32_t (*wait)(ScStream queue, ScError* error);

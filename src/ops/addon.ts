@@ -60,7 +60,7 @@ export interface NativeDeviceMemory {
   upload(target: object, array: Float32Array | Uint16Array): void;
   download(target: object, array: Float32Array | Uint16Array): void;
   clear(target: object): void;
-  /** from memory of the same device, of the same type and length, which it does not overlap */
+  /** from memory of the same device and length, which it does not overlap, to the nearest of the target's type */
   copy(target: object, source: object): void;
   dispose(target: object): void;
   wait(): void;

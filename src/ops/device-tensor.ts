@@ -173,11 +173,14 @@ export class DeviceTensor extends DeviceArray {
     return array;
   }
 
-  /** Takes over the numbers of another tensor of the same device, type and length, with which it shares no memory. */
+  /**
+   * Takes over the numbers of another tensor of the same device and length, with which it shares no memory, to the nearest of its
+   * own type.
+   */
   copyFrom(other: DeviceTensor): void {
     this.#check("copyFrom");
-    if (other.length !== this.length || other.dtype !== this.dtype) {
-      const [wanted, received] = [this, other].map(({ length, dtype }) => `a tensor of ${length} ${dtype}`);
+    if (other.length !== this.length) {
+      const [wanted, received] = [this, other].map(({ length }) => `a tensor of ${length} numbers`);
       new Check("DeviceTensor.copyFrom").fail(wanted, received);
     }
     this.#memory.copy(this, other);
