@@ -88,7 +88,8 @@ struct ScDevice {
   int32_t reserved;
 };
 
-// Memory of a plug-in's device as another process can open it: what CUDA calls cudaIpcMemHandle_t.
+// Memory or an event of a plug-in's device as another process can open it: what CUDA calls cudaIpcMemHandle_t and
+// cudaIpcEventHandle_t.
 struct ScShared {
   uint8_t handle[64];
 };
@@ -149,6 +150,17 @@ struct ScPlugin {
   int32_t (*open_shared)(int32_t device, const ScShared* shared, void** memory, ScError* error);
   // No queue may use the memory any more.
   int32_t (*close_shared)(int32_t device, void* memory, ScError* error);
+
+  // An event of the device, and the handle by which another process opens it.
+  int32_t (*make_event)(int32_t device, void** event, ScShared* shared, ScError* error);
+  // One that another process has made.
+  int32_t (*open_event)(int32_t device, const ScShared* shared, void** event, ScError* error);
+  // Of one that was made here, no process may use it any more.
+  int32_t (*close_event)(int32_t device, void* event, ScError* error);
+  // Marks what the queue has now.
+  int32_t (*record_event)(ScStream queue, void* event, ScError* error);
+  // What the queue gets from now on begins when what was marked last, by whichever process, is done. No call waits for it.
+  int32_t (*queue_after_event)(ScStream queue, void* event, ScError* error);
 };
 
 // The one symbol that a plug-in exports: `extern "C" const ScPlugin* stepcredit_plugin(void)`.

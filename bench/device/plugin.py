@@ -56,6 +56,11 @@ class Table(ctypes.Structure):
         ("share", function(i32, pointer, pointer)),
         ("open_shared", function(i32, pointer, ctypes.POINTER(pointer))),
         ("close_shared", function(i32, pointer)),
+        ("make_event", function(i32, ctypes.POINTER(pointer), pointer)),
+        ("open_event", function(i32, pointer, ctypes.POINTER(pointer))),
+        ("close_event", function(i32, pointer)),
+        ("record_event", function(pointer, pointer)),
+        ("queue_after_event", function(pointer, pointer)),
     ]
 
 

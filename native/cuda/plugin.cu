@@ -175,6 +175,11 @@ extern "C" __attribute__((visibility("default"))) const ScPlugin* stepcredit_plu
                                   gpu::device_of,
                                   gpu::share,
                                   gpu::open_shared,
-                                  gpu::close_shared};
+                                  gpu::close_shared,
+                                  gpu::make_event,
+                                  gpu::open_event,
+                                  gpu::close_event,
+                                  gpu::record_event,
+                                  gpu::queue_after_event};
   return &plugin;
 }

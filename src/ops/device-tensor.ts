@@ -227,9 +227,9 @@ export class DeviceTensor extends DeviceArray {
 
   /**
    * Waits for the calls before, and gives the memory to another process, which calls `memory.open`. The memory stays until the
-   * description is released, which is to be done when the other process has disposed of its tensor. Between the processes nothing
-   * is ordered: each waits (`memory.wait`, or the end of a promise call) before it tells the other to go on. Memory that was
-   * imported or opened cannot be shared.
+   * description is released, which is to be done when the other process has disposed of its tensor. What either does with the
+   * memory from then on is ordered by events (`memory.event`), or by waiting (`memory.wait`, or the end of a promise call) before
+   * the other is told to go on. Memory that was imported or opened cannot be shared.
    */
   share(): OwnSharedMemory {
     this.#check("share");
