@@ -1,5 +1,5 @@
 // What attention needs to know of a forest beside subtree_end: the depth of every position, and for every 64 positions side
-// by side where the first and the last of their subtrees ends.
+// by side where the last of their subtrees ends.
 
 #ifndef STEPCREDIT_CUDA_ATTENTION_FOREST_CUH
 #define STEPCREDIT_CUDA_ATTENTION_FOREST_CUH
@@ -12,25 +12,17 @@ namespace gpu {
 struct Forest {
   int64_t T;
   const int32_t* subtree_end;
-  int32_t* depth;         // [T]
-  int32_t* earliest_end;  // [⌈T / 64⌉]
-  int32_t* latest_end;
+  int32_t* depth;       // [T]
+  int32_t* latest_end;  // [⌈T / 64⌉]
 
   static int64_t tiles(int64_t T) { return (T + kTile - 1) / kTile; }
-  static size_t bytes(int64_t T) { return static_cast<size_t>((T + 2 * tiles(T)) * 4 + 255) / 256 * 256; }
+  static size_t bytes(int64_t T) { return static_cast<size_t>((T + tiles(T)) * 4 + 255) / 256 * 256; }
   Forest(int64_t count, const int32_t* ends, void* memory)
-      : T(count),
-        subtree_end(ends),
-        depth(static_cast<int32_t*>(memory)),
-        earliest_end(depth + count),
-        latest_end(earliest_end + tiles(count)) {}
+      : T(count), subtree_end(ends), depth(static_cast<int32_t*>(memory)), latest_end(depth + count) {}
 };
 
 struct Most {
   __device__ int operator()(int a, int b) const { return a > b ? a : b; }
-};
-struct Least {
-  __device__ int operator()(int a, int b) const { return a < b ? a : b; }
 };
 
 constexpr int kForestWarps = 8;
@@ -41,16 +33,11 @@ __device__ inline int64_t forest_warp() { return static_cast<int64_t>(blockIdx.x
 static __global__ void find_ends(Forest forest) {
   const int64_t tile = forest_warp();
   if (tile >= (forest.T + kTile - 1) / kTile) return;
-  int earliest = INT32_MAX, latest = 0;
-  for (int64_t j = tile * kTile + threadIdx.x % kWarp; j < forest.T && j < (tile + 1) * kTile; j += kWarp) {
-    earliest = Least{}(earliest, forest.subtree_end[j]);
+  int latest = 0;
+  for (int64_t j = tile * kTile + threadIdx.x % kWarp; j < forest.T && j < (tile + 1) * kTile; j += kWarp)
     latest = Most{}(latest, forest.subtree_end[j]);
-  }
-  earliest = reduce_warp(earliest, Least{});
   latest = reduce_warp(latest, Most{});
-  if (threadIdx.x % kWarp != 0) return;
-  forest.earliest_end[tile] = earliest;
-  forest.latest_end[tile] = latest;
+  if (threadIdx.x % kWarp == 0) forest.latest_end[tile] = latest;
 }
 
 // A warp for every position: its depth is the number of positions before it whose subtrees it lies in.

@@ -3,7 +3,7 @@
 //
 // The entries of a path, counted from its root, lie in blocks of 64, which lie in stretches of 512. A stretch has a maximum
 // and sums of its own, which a block changes with one factor; stretches are joined in order. Inside a block, entry e belongs
-// to partial sum e % 16. So stretches may be computed apart from each other, and what a row does not see changes nothing.
+// to partial sum e % 8 / 2. So stretches may be computed apart from each other, and what a row does not see changes nothing.
 
 #ifndef STEPCREDIT_CUDA_ATTENTION_SOFTMAX_CUH
 #define STEPCREDIT_CUDA_ATTENTION_SOFTMAX_CUH
@@ -15,11 +15,11 @@
 namespace gpu {
 
 constexpr int kStretch = 512;  // entries: a multiple of kTile
-constexpr int kPartialSums = 16;
+constexpr int kPartialSums = 4;
 
-// Over the 16 threads of a row, the same in each.
+// Over the four lanes of a row, the same in each.
 template <class Combine>
-__device__ inline float reduce_sixteen(float value, Combine combine) {
+__device__ inline float reduce_four(float value, Combine combine) {
   for (int distance = kPartialSums / 2; distance > 0; distance /= 2)
     value = combine(value, __shfl_xor_sync(kAllLanes, value, distance));
   return value;
@@ -30,23 +30,30 @@ struct Stretch {
   float top;
   float sum;
 
-  // Takes the scores that one of the 16 threads of the row has of a block, and makes weights of them, kUnseen of those that
-  // the row does not see. Returns the factor for what was summed before.
-  __device__ float take(float (&scores)[kTile / kPartialSums], const bool (&seen)[kTile / kPartialSums]) {
+  // Takes the scores that a lane has of line u and a block, and makes weights of them, kUnseen where seen(step) is false.
+  // Returns the factor for what was summed before.
+  template <class Seen>
+  __device__ float take(Products& scores, int u, const Seen& seen) {
+    const auto each_score = [&](const auto& body) {
+      SC_UNROLL
+      for (int n = 0; n < kAcross; ++n) {
+        SC_UNROLL
+        for (int i = 0; i < 2; ++i) body(scores[n][2 * u + i], step_of(n, i));
+      }
+    };
     float largest = -INFINITY;
-    SC_UNROLL
-    for (int w = 0; w < kTile / kPartialSums; ++w)
-      if (seen[w]) largest = Larger{}(largest, scores[w]);
-    const float next = Larger{}(top, reduce_sixteen(largest, Larger{}));
+    each_score([&](float score, int step) {
+      if (seen(step)) largest = Larger{}(largest, score);
+    });
+    const float next = Larger{}(top, reduce_four(largest, Larger{}));
     const float base = next == -INFINITY ? 0.0f : next;
     const float factor = expf(top - base);
     top = next;
     sum *= factor;
-    SC_UNROLL
-    for (int w = 0; w < kTile / kPartialSums; ++w) {
-      scores[w] = seen[w] ? expf(scores[w] - base) : kUnseen;
-      sum = __fadd_rn(sum, scores[w]);
-    }
+    each_score([&](float& score, int step) {
+      score = seen(step) ? expf(score - base) : kUnseen;
+      sum = __fadd_rn(sum, score);
+    });
     return factor;
   }
 };

@@ -75,27 +75,39 @@ struct Slices {
 
 using Products = float[kDown][kAcross][4];
 
+// The terms of a slice are summed from 0 on the cores, which round towards 0: that is small beside the sums of many slices.
 template <class Half>
 __device__ inline void add_products(const Stage<Half>& stage, const Place& place, Products& sums) {
   const int lane = place.lane;
+  constexpr int kSteps = kDepth / 16;
+  FragmentA a[kDown][kSteps];
   SC_UNROLL
-  for (int k = 0; k < kDepth; k += 16) {
-    FragmentA a[kDown];
-    FragmentB b[kAcross];
+  for (int m = 0; m < kDown; ++m) {
     SC_UNROLL
-    for (int m = 0; m < kDown; ++m)
-      load_matrices(stage.rows + (place.row + m * 16 + lane % 16) * kPitch + k + lane / 16 * 8, a[m].pairs);
+    for (int step = 0; step < kSteps; ++step)
+      load_matrices(stage.rows + (place.row + m * 16 + lane % 16) * kPitch + step * 16 + lane / 16 * 8, a[m][step].pairs);
+  }
+  SC_UNROLL
+  for (int n = 0; n < kAcross; n += 2) {
+    FragmentB b[2][kSteps];
     SC_UNROLL
-    for (int n = 0; n < kAcross; n += 2) {
+    for (int step = 0; step < kSteps; ++step) {
       unsigned pairs[4];
-      load_matrices(stage.columns + (place.column + n * 8 + lane / 16 * 8 + lane % 8) * kPitch + k + lane / 8 % 2 * 8, pairs);
-      b[n] = {{pairs[0], pairs[1]}};
-      b[n + 1] = {{pairs[2], pairs[3]}};
+      load_matrices(stage.columns + (place.column + n * 8 + lane / 16 * 8 + lane % 8) * kPitch + step * 16 + lane / 8 % 2 * 8,
+                    pairs);
+      b[0][step] = {{pairs[0], pairs[1]}};
+      b[1][step] = {{pairs[2], pairs[3]}};
     }
     SC_UNROLL
     for (int m = 0; m < kDown; ++m) {
       SC_UNROLL
-      for (int n = 0; n < kAcross; ++n) mma_16x8x16<Half>(sums[m][n], a[m], b[n]);
+      for (int i = 0; i < 2; ++i) {
+        float slice[4] = {};
+        SC_UNROLL
+        for (int step = 0; step < kSteps; ++step) mma_16x8x16<Half>(slice, a[m][step], b[i][step]);
+        SC_UNROLL
+        for (int j = 0; j < 4; ++j) sums[m][n + i][j] += slice[j];
+      }
     }
   }
 }

@@ -11,6 +11,8 @@
 #ifndef STEPCREDIT_CUDA_MMA_CUH
 #define STEPCREDIT_CUDA_MMA_CUH
 
+#include <math.h>
+
 #include <type_traits>
 
 #include "block.cuh"
@@ -50,16 +52,20 @@ __device__ inline void wait_for_copies() {
 #endif
 }
 
+#if defined(__CUDACC__)
+#define SC_LOAD_MATRICES(form)                                                            \
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4" form ".shared.b16 {%0, %1, %2, %3}, [%4];" \
+               : "=r"(pairs[0]), "=r"(pairs[1]), "=r"(pairs[2]), "=r"(pairs[3])           \
+               : "r"(static_cast<unsigned>(__cvta_generic_to_shared(row)))                \
+               : "memory")
+#endif
+
 // Four matrices of 8 × 8 elements in shared memory: lane 8 m + i says where row i of matrix m begins, at a multiple of 16
 // bytes. pairs[m]: elements (g, 2q) and (g, 2q + 1) of matrix m.
 template <class Half>
 __device__ inline void load_matrices(const Half* row, unsigned (&pairs)[4]) {
 #if defined(__CUDACC__)
-  const unsigned at = static_cast<unsigned>(__cvta_generic_to_shared(row));
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(pairs[0]), "=r"(pairs[1]), "=r"(pairs[2]), "=r"(pairs[3])
-               : "r"(at)
-               : "memory");
+  SC_LOAD_MATRICES("");
 #else
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   for (int m = 0; m < 4; ++m) {
@@ -70,32 +76,11 @@ __device__ inline void load_matrices(const Half* row, unsigned (&pairs)[4]) {
 #endif
 }
 
-#if !defined(__CUDACC__)
-
-template <class Half>
-inline double element_of(unsigned pair, int index) {
-  return static_cast<double>(to_float(Half{static_cast<uint16_t>(pair >> 16 * index)}));
-}
-
-// Of a fragment of zeros nothing is added: tiles are larger than what tests put into them.
-template <class Fragment>
-inline bool any_bits(const Fragment& fragment) {
-  unsigned bits = 0;
-  for (const unsigned pair : fragment.pairs) bits |= pair;
-  return __any_sync(kAllLanes, bits != 0) != 0;
-}
-
-#endif
-
 // Four matrices of 8 × 8 as above, of which a register has two elements of a column: pairs[m] are (2q, g) and (2q + 1, g).
 template <class Half>
 __device__ inline void load_transposed(const Half* row, unsigned (&pairs)[4]) {
 #if defined(__CUDACC__)
-  const unsigned at = static_cast<unsigned>(__cvta_generic_to_shared(row));
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(pairs[0]), "=r"(pairs[1]), "=r"(pairs[2]), "=r"(pairs[3])
-               : "r"(at)
-               : "memory");
+  SC_LOAD_MATRICES(".trans");
 #else
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   for (int m = 0; m < 4; ++m) {
@@ -105,6 +90,47 @@ __device__ inline void load_transposed(const Half* row, unsigned (&pairs)[4]) {
   }
 #endif
 }
+
+#if defined(__CUDACC__)
+#undef SC_LOAD_MATRICES
+#else
+
+template <class Half>
+inline double element_of(unsigned pair, int index) {
+  return static_cast<double>(to_float(Half{static_cast<uint16_t>(pair >> 16 * index)}));
+}
+
+// What the cores add to a sum: all addends are cut off, towards 0, one bit below the last that an f32 of the largest has, and
+// so is the sum at its own last.
+class CoreSum {
+ public:
+  explicit CoreSum(float sum) { add(static_cast<double>(sum)); }
+  void add(double addend) {
+    if (addend == 0.0) return;
+    addends_[count_++] = addend;
+    if (fabs(addend) > largest_ || addend != addend) largest_ = fabs(addend);
+  }
+  float sum() const {
+    double sum = 0.0;
+    if (!(largest_ < INFINITY)) {
+      for (int i = 0; i < count_; ++i) sum += addends_[i];
+      return static_cast<float>(sum);
+    }
+    if (count_ == 0) return 0.0f;
+    const int last = ilogb(largest_) - 24;
+    const double grain = ldexp(1.0, last), grains = ldexp(1.0, -last);
+    for (int i = 0; i < count_; ++i) sum += trunc(addends_[i] * grains) * grain;
+    const float nearest = static_cast<float>(sum);
+    return fabs(static_cast<double>(nearest)) > fabs(sum) ? nextafterf(nearest, 0.0f) : nearest;
+  }
+
+ private:
+  double addends_[17];
+  int count_ = 0;
+  double largest_ = 0.0;
+};
+
+#endif
 
 // sums += A · Bᵀ. Which of the 16 products of an element are added first is the device's affair.
 template <class Half>
@@ -123,21 +149,24 @@ __device__ inline void mma_16x8x16(float (&sums)[4], const FragmentA& a, const F
   }
 #undef SC_MMA
 #else
-  if (!any_bits(a) || !any_bits(b)) return;
+  struct Fragments {
+    FragmentA a;
+    FragmentB b;
+  };
   const int lane = static_cast<int>(threadIdx.x) % kWarp, g = lane / 4, q = lane % 4;
-  double added[4] = {};
-  for (int from = 0; from < 4; ++from) {  // the lanes that have terms 2 from, 2 from + 1, 2 from + 8 and 2 from + 9
-    const FragmentA rows = __shfl_sync(kAllLanes, a, 4 * g + from);
-    for (int column = 0; column < 2; ++column) {
-      const FragmentB terms = __shfl_sync(kAllLanes, b, 4 * (2 * q + column) + from);
-      for (int half = 0; half < 2; ++half)
-        for (int i = 0; i < 2; ++i)
-          for (int high = 0; high < 2; ++high)
-            added[2 * half + column] +=
-                element_of<Half>(rows.pairs[half + 2 * high], i) * element_of<Half>(terms.pairs[high], i);
+  CoreSum added[4] = {CoreSum(sums[0]), CoreSum(sums[1]), CoreSum(sums[2]), CoreSum(sums[3])};
+  simt::among_lanes(Fragments{a, b}, [&](const auto& of) {
+    for (int from = 0; from < 4; ++from) {  // the lanes that have terms 2 from, 2 from + 1, 2 from + 8 and 2 from + 9
+      const FragmentA& rows = of(4 * g + from).a;
+      for (int column = 0; column < 2; ++column) {
+        const FragmentB& terms = of(4 * (2 * q + column) + from).b;
+        for (int p = 0; p < 4; ++p)
+          for (int i = 0; i < 2; ++i)
+            added[p % 2 * 2 + column].add(element_of<Half>(rows.pairs[p], i) * element_of<Half>(terms.pairs[p / 2], i));
+      }
     }
-  }
-  for (int i = 0; i < 4; ++i) sums[i] = static_cast<float>(static_cast<double>(sums[i]) + added[i]);
+  });
+  for (int i = 0; i < 4; ++i) sums[i] = added[i].sum();
 #endif
 }
 

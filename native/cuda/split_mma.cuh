@@ -1,8 +1,9 @@
-// Products of f32 and a half type on tensor cores, to the accuracy of f32: the operand of f32 is split into terms that the
-// cores take, and every term is multiplied. At most 2⁻²³ of an element is left out.
+// Products of f32 with a half type or with f32 on tensor cores, to the accuracy of f32: operands of f32 are split into terms
+// that the cores take, and terms are multiplied. At most 2⁻²³ of an element is left out.
 //
 //   bf16   x = a + b + c, each the bf16 nearest to what is left: 3 · 8 bits
 //   f16    x = a + b in tf32, 2 · 11 bits, whose exponents are those of f32; an f16 is a tf32 as it is
+//   f32    both operands in bf16; of the nine products of terms the three least, 2⁻²⁴ of the product together, are left out
 //
 // Hazards    of an infinite x the rest is NaN, and so is a product.
 // Source     Henry, Tang & Heinecke 2019, arXiv:1904.06376; Ootomo & Yokota 2022, arXiv:2203.03341.
@@ -65,6 +66,14 @@ __device__ inline unsigned tf32_bits(float x) {
   return bits & ~0x1fffu;
 }
 
+// Takes from two numbers the bf16 nearest to each.
+__device__ inline unsigned take_bf16_pair(float* low, float* high) {
+  const unsigned pair = bf16_pair(*low, *high);
+  *low -= __uint_as_float(pair << 16);
+  *high -= __uint_as_float(pair & 0xffff0000u);
+  return pair;
+}
+
 template <class Half>
 struct SplitA;
 
@@ -76,12 +85,7 @@ struct SplitA<Bf16> {
     SC_UNROLL
     for (int term = 0; term < 3; ++term) {
       SC_UNROLL
-      for (int p = 0; p < 4; ++p) {
-        const unsigned pair = bf16_pair(x.of[p][0], x.of[p][1]);
-        terms[term].pairs[p] = pair;
-        x.of[p][0] -= __uint_as_float(pair << 16);
-        x.of[p][1] -= __uint_as_float(pair & 0xffff0000u);
-      }
+      for (int p = 0; p < 4; ++p) terms[term].pairs[p] = take_bf16_pair(&x.of[p][0], &x.of[p][1]);
     }
   }
 };
@@ -105,43 +109,47 @@ struct SplitA<F16> {
   }
 };
 
-// sums += A · Bᵀ of 8 terms in tf32: A [16, 8] as (g, q), (g + 8, q), (g, q + 4), (g + 8, q + 4), B [8, 8] as (g, q), (g, q +
-// 4).
+// B [8, 16] in f32.
+struct SplitB {
+  FragmentB terms[3];
+};
+
+// sums += A · Bᵀ of 8 terms in tf32.
+//   A [16, 8]   (g, q), (g + 8, q), (g, q + 4), (g + 8, q + 4)
+//   B [8, 8]    (g, q), (g, q + 4)
 __device__ inline void mma_16x8x8(float (&sums)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
 #if defined(__CUDACC__)
   asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
       : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #else
+  struct Fragments {
+    unsigned a[4], b[2];
+  };
   const int lane = static_cast<int>(threadIdx.x) % kWarp, g = lane / 4, q = lane % 4;
   const auto number = [](unsigned bits) { return static_cast<double>(__uint_as_float(bits & ~0x1fffu)); };
-  double added[4] = {};
-  for (int from = 0; from < 4; ++from) {
-    const uint4 rows = __shfl_sync(kAllLanes, uint4{a[0], a[1], a[2], a[3]}, 4 * g + from);
-    for (int column = 0; column < 2; ++column) {
-      const uint2 terms = __shfl_sync(kAllLanes, uint2{b[0], b[1]}, 4 * (2 * q + column) + from);
-      added[column] += number(rows.x) * number(terms.x) + number(rows.z) * number(terms.y);
-      added[2 + column] += number(rows.y) * number(terms.x) + number(rows.w) * number(terms.y);
+  CoreSum added[4] = {CoreSum(sums[0]), CoreSum(sums[1]), CoreSum(sums[2]), CoreSum(sums[3])};
+  simt::among_lanes(Fragments{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}}, [&](const auto& of) {
+    for (int from = 0; from < 4; ++from) {
+      const unsigned(&rows)[4] = of(4 * g + from).a;
+      for (int column = 0; column < 2; ++column) {
+        const unsigned(&terms)[2] = of(4 * (2 * q + column) + from).b;
+        for (int p = 0; p < 4; ++p) added[p % 2 * 2 + column].add(number(rows[p]) * number(terms[p / 2]));
+      }
     }
-  }
-  for (int i = 0; i < 4; ++i) sums[i] = static_cast<float>(static_cast<double>(sums[i]) + added[i]);
+  });
+  for (int i = 0; i < 4; ++i) sums[i] = added[i].sum();
 #endif
 }
 
-// sums += A · Bᵀ of 16 terms, small terms of A first.
+// sums += A · Bᵀ of 16 terms. Products of small terms come first: the cores round towards 0, by as much as befits the sum.
 __device__ inline void mma_split(float (&sums)[4], const SplitA<Bf16>& a, const FragmentB& b) {
-#if !defined(__CUDACC__)
-  if (!any_bits(a.terms[0])) return;  // an element that rounds to 0 is 0, or of no account
-#endif
   SC_UNROLL
   for (int term = 2; term >= 0; --term) mma_16x8x16<Bf16>(sums, a.terms[term], b);
 }
 
 // The cores' terms q and q + 4 are the neighbours 2q and 2q + 1 here, of A and of B alike: so a pair of halves has both.
 __device__ inline void mma_split(float (&sums)[4], const SplitA<F16>& a, const FragmentB& b) {
-#if !defined(__CUDACC__)
-  if (!any_bits(b)) return;
-#endif
   const auto widened = [](unsigned half) { return __float_as_uint(to_float(F16{static_cast<uint16_t>(half)})); };
   SC_UNROLL
   for (int half = 0; half < 2; ++half) {
@@ -152,6 +160,14 @@ __device__ inline void mma_split(float (&sums)[4], const SplitA<F16>& a, const F
       const unsigned rows[4] = {of[2 * half][0], of[2 * half + 1][0], of[2 * half][1], of[2 * half + 1][1]};
       mma_16x8x8(sums, rows, terms);
     }
+  }
+}
+
+__device__ inline void mma_split(float (&sums)[4], const SplitA<Bf16>& a, const SplitB& b) {
+  SC_UNROLL
+  for (int least = 2; least >= 0; --least) {
+    SC_UNROLL
+    for (int term = 0; term <= least; ++term) mma_16x8x16<Bf16>(sums, a.terms[term], b.terms[least - term]);
   }
 }
 

@@ -271,4 +271,12 @@ void shuffle(unsigned mask, void* value, size_t bytes, unsigned source) {
 
 unsigned lane() { return scheduler.running % kWarp; }
 
+const void* const* brought(const void* value) {
+  static thread_local const void* of_lanes[1024];
+  const unsigned thread = scheduler.running;
+  of_lanes[thread] = value;
+  warp_barrier(0xffffffffu);
+  return of_lanes + thread / kWarp * kWarp;
+}
+
 }  // namespace simt

@@ -40,6 +40,16 @@ unsigned ballot(unsigned mask, bool vote);
 void shuffle(unsigned mask, void* value, size_t bytes, unsigned source);
 unsigned lane();
 
+// What the lanes of a warp bring to the same call, by lane, all of them as they are: each lane looks at what it wants of the
+// others. body(of), of(lane) → const Value&.
+const void* const* brought(const void* value);
+template <class Value, class Body>
+inline void among_lanes(const Value& mine, const Body& body) {
+  const void* const* const all = brought(&mine);
+  body([&](int lane) -> const Value& { return *static_cast<const Value*>(all[lane]); });
+  warp_barrier(0xffffffffu);  // nobody goes on, and changes what is his, before all have looked
+}
+
 template <class Value>
 inline Value shuffled(unsigned mask, Value value, unsigned source) {
   static_assert(sizeof(Value) <= 16, "a shuffled value has 16 bytes at most");

@@ -16,6 +16,15 @@ export const forests: Readonly<Record<string, readonly number[]>> = {
   "a long chain with three leaves": [...Array.from({ length: 66 }, (_, i) => i - 1), 65, 66, 65, 68, 40, 70, 71],
 };
 
+/** Longer than what softmaxes are joined from (512 entries on a device), with branches near the end. */
+export const severalStretches: readonly number[] = [
+  ...Array.from({ length: 590 }, (_, i) => i - 1),
+  580,
+  590,
+  300,
+  592,
+];
+
 /** subtreeEnd [T]: one past the last descendant. */
 export function subtreeEnds(parents: readonly number[]): Int32Array {
   const ends = Int32Array.from(parents, (_, i) => i + 1);
@@ -30,6 +39,14 @@ export const headLayouts: readonly (readonly [heads: number, kvHeads: number, D:
   [4, 2, 20],
   [4, 1, 4],
   [2, 2, 64],
+];
+
+/** Rows of several tiles of columns, the last not full or not of whole vectors; more heads of a group than a tile takes. */
+const wideLayouts: typeof headLayouts = [
+  [2, 1, 80],
+  [2, 1, 131],
+  [3, 1, 260],
+  [70, 1, 7],
 ];
 
 export function treeInputs(
@@ -49,19 +66,21 @@ export function treeInputs(
 }
 
 export function attentionCases(): OpCase[] {
-  const trees = Object.entries(forests).flatMap(([name, parents]) =>
-    headLayouts.flatMap((layout) => {
+  const treesOf = (name: string, layouts: typeof headLayouts) =>
+    layouts.flatMap((layout) => {
       const [heads, kvHeads, D] = layout;
-      return treeCases(`${name}, ${heads} heads, ${kvHeads} kv, D = ${D}`, treeInputs(parents, layout));
-    }),
-  );
+      return treeCases(`${name}, ${heads} heads, ${kvHeads} kv, D = ${D}`, treeInputs(forests[name], layout));
+    });
+  const trees = Object.keys(forests).flatMap((name) => treesOf(name, headLayouts));
+  const wide = treesOf("branches in branches, three trees", wideLayouts);
+  const long = treeCases("a chain of several stretches, with branches", treeInputs(severalStretches, [1, 1, 6]));
   const sharp = treeCases("sharp scores", treeInputs(forests["a branch"], [4, 2, 16], 6), 6);
   const windows = ["branches in branches, three trees", "a long chain with three leaves"].flatMap((name) =>
     [1, 3, 16, 21, 65, 1000].flatMap((window) =>
       treeCases(`${name}, window ${window}`, { ...treeInputs(forests[name], [4, 2, 20]), window }),
     ),
   );
-  return [...trees, ...sharp, ...windows, ...decodeCases()];
+  return [...trees, ...wide, ...long, ...sharp, ...windows, ...decodeCases()];
 }
 
 const largestNormal = 4;
@@ -127,8 +146,9 @@ function decodeCases(): OpCase[] {
     { layout, name: ", window 2", window: 2 },
     { layout, name: ", window 19", window: 19 },
   ]);
+  const wide = wideLayouts.map((layout) => ({ layout, name: "" }));
   return [[1], [1, 7, 64, 3], [33, 2, 100, 1, 17]].flatMap((lengths) =>
-    layouts.map(({ layout, name, ...shape }): OpCase => {
+    [...layouts, ...(lengths.length === 4 ? wide : [])].map(({ layout, name, ...shape }): OpCase => {
       const inputs = { ...decodeInputs(lengths, layout), ...shape };
       const [heads, kvHeads, D] = layout;
       return {
