@@ -9,7 +9,7 @@
 
 #include "ops.h"
 
-enum { kScAbiVersion = 3 };
+enum { kScAbiVersion = 4 };
 
 // What a failing op leaves behind; code 0 is success.
 struct ScError {
@@ -88,7 +88,8 @@ struct ScDevice {
   int32_t reserved;
 };
 
-// Memory of a plug-in's device as another process can open it: what CUDA calls cudaIpcMemHandle_t.
+// Memory or an event of a plug-in's device as another process can open it: what CUDA calls cudaIpcMemHandle_t and
+// cudaIpcEventHandle_t.
 struct ScShared {
   uint8_t handle[64];
 };
@@ -120,6 +121,9 @@ struct ScPlugin {
   int32_t (*clear)(ScStream queue, void* memory, size_t bytes, ScError* error);
   // Between two ranges of the device's memory that do not overlap.
   int32_t (*copy)(ScStream queue, void* to, const void* from, size_t bytes, ScError* error);
+  // The same of `count` numbers, to the nearest of the other's ScDtype, ties to even; a NaN stays one.
+  int32_t (*convert)(ScStream queue, void* to, int32_t to_dtype, const void* from, int32_t from_dtype, size_t count,
+                     ScError* error);
 
   // Returns when all work of the queue is done. What failed since the last call is told here: the op that was enqueued last.
   int32_t (*wait)(ScStream queue, ScError* error);
@@ -146,6 +150,17 @@ struct ScPlugin {
   int32_t (*open_shared)(int32_t device, const ScShared* shared, void** memory, ScError* error);
   // No queue may use the memory any more.
   int32_t (*close_shared)(int32_t device, void* memory, ScError* error);
+
+  // An event of the device, and the handle by which another process opens it.
+  int32_t (*make_event)(int32_t device, void** event, ScShared* shared, ScError* error);
+  // One that another process has made.
+  int32_t (*open_event)(int32_t device, const ScShared* shared, void** event, ScError* error);
+  // Of one that was made here, no process may use it any more.
+  int32_t (*close_event)(int32_t device, void* event, ScError* error);
+  // Marks what the queue has now.
+  int32_t (*record_event)(ScStream queue, void* event, ScError* error);
+  // What the queue gets from now on begins when what was marked last, by whichever process, is done. No call waits for it.
+  int32_t (*queue_after_event)(ScStream queue, void* event, ScError* error);
 };
 
 // The one symbol that a plug-in exports: `extern "C" const ScPlugin* stepcredit_plugin(void)`.

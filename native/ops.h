@@ -566,11 +566,13 @@ struct SampleArgs {
 
 // ────────────────────────────────────────────────────────────────────────────────────────────────────── model ops
 
-// embed — out[t, h] (+)= table[ids[t], h].    table [V, H], ids [T] i32, out [T, H]; accumulate: 0 writes, 1 adds.
+// embed — out[t, h] (+)= table[ids[t], h].    table [V, H] f32 | bf16 | f16, ids [T] i32, out [T, H] f32; accumulate: 0 writes,
+// 1 adds.
 struct EmbedArgs {
   int64_t T, V, H;
   int32_t accumulate;
-  const float* table;
+  int32_t table_dtype;
+  const void* table;
   const int32_t* ids;
   float* out;
 };
@@ -583,28 +585,32 @@ struct EmbedBackwardArgs {
   float* dtable;
 };
 
-// linear — y[t, o] (+)= Σ_i x[t, i] weight[o, i] + bias[o].    x [T, I], weight [O, I], bias [O] opt, y [T, O].
-// Order      with the portable product a row's bits depend on that row alone; with BLAS on its blocking.
+// linear — y[t, o] (+)= Σ_i x[t, i] weight[o, i] + bias[o].    x [T, I], weight [O, I] f32 | bf16 | f16, bias [O] opt, y [T,
+// O]. Numerics   f32: a half weight counts as its numbers in f32. Order      with the portable product a row's bits depend on
+// that row alone, and are those of the same weight in f32; with BLAS
+//            on its blocking.
 struct LinearArgs {
   int64_t T, I, O;
   int32_t accumulate;
   int32_t portable;  // 1: the portable product even where BLAS is at hand
+  int32_t weight_dtype;
   const float* x;
-  const float* weight;
+  const void* weight;
   const float* bias;
   float* y;
 };
 
 // linear_backward — dx[t, i] (+)= Σ_o dy[t, o] weight[o, i];  dweight[o, i] += Σ_t dy[t, o] x[t, i];  dbias[o] += Σ_t dy[t, o].
-// dx, dweight, dbias opt; x is needed for dweight, weight for dx. accumulate: whether dx adds.
+// dx, dweight, dbias opt, f32; x is needed for dweight, weight, of any type, for dx. accumulate: whether dx adds.
 // Order      dx: as linear. dweight with the portable product: T is cut into segments (their number follows from the shape), in
 //            each a running f32 sum per 256 rows; the segments' sums in order, added to dweight as one number.
 struct LinearBackwardArgs {
   int64_t T, I, O;
   int32_t accumulate;
   int32_t portable;
+  int32_t weight_dtype;
   const float* x;
-  const float* weight;
+  const void* weight;
   const float* dy;
   float* dx;
   float* dweight;

@@ -4,7 +4,7 @@ import type { Numbers, PlacedOps } from "./ops/device-ops.ts";
 import { roundTo, widen } from "./ops/halves.ts";
 import type { Dtype, Floats } from "./ops/ops.ts";
 import type { Optimizer } from "./optimizer.ts";
-import type { Parameter, ReferenceWeights } from "./policy.ts";
+import type { NamedNumbers, Parameter, ReferenceWeights } from "./policy.ts";
 import { Snapshots, type Snapshot } from "./snapshot.ts";
 
 export interface Shape {
@@ -27,7 +27,7 @@ export interface WeightStore {
   /** the weights that are computed with, on the host */
   readonly list: readonly Parameter[];
   /** what a step moves, on the host */
-  readonly masters: readonly Parameter[];
+  readonly masters: readonly NamedNumbers[];
   step(optimizer: Optimizer): number;
   /** Takes over what was written to `list`. */
   adopt(): void;
@@ -122,14 +122,7 @@ export class Parameters implements WeightStore {
   /** Takes over weights that somebody has written: they become the masters, where they are not those rounded. */
   adopt(): void {
     if (this.#half === undefined) return;
-    const expected = this.#ops.allocate(Math.min(chunk, this.#weights.length));
-    for (let begin = 0; begin < this.#weights.length; begin += chunk) {
-      const weights = this.#weights.subarray(begin, begin + chunk);
-      const masters = this.#masters.subarray(begin, begin + chunk);
-      roundTo(this.#half, masters, expected);
-      for (let i = 0; i < weights.length; i++) if (weights[i] !== expected[i]) masters[i] = weights[i];
-      roundTo(this.#half, masters, weights);
-    }
+    adoptWeights(this.#half, this.#weights, this.#masters);
   }
 
   copyFrom(other: Parameters): void {
@@ -171,6 +164,26 @@ export class Parameters implements WeightStore {
 
 /** Numbers that are worked on at a time: what is set aside of them stays in the cache. */
 const chunk = 1 << 14;
+
+/**
+ * Weights that are not their masters rounded become the masters; then all are those rounded.
+ * @returns whether there were any
+ */
+export function adoptWeights(half: Exclude<Dtype, "f32">, weights: Floats, masters: Floats): boolean {
+  const expected = masters.slice(0, chunk);
+  let adopted = false;
+  for (let begin = 0; begin < weights.length; begin += chunk) {
+    const [given, master] = [weights, masters].map((numbers) => numbers.subarray(begin, begin + chunk));
+    roundTo(half, master, expected.subarray(0, master.length));
+    for (let i = 0; i < given.length; i++) {
+      if (given[i] === expected[i]) continue;
+      master[i] = given[i];
+      adopted = true;
+    }
+    roundTo(half, master, given);
+  }
+  return adopted;
+}
 
 function swap(a: Floats, b: Floats): void {
   const aside = a.slice(0, chunk);

@@ -20,6 +20,9 @@ export interface Parameter {
   readonly grad: Floats;
 }
 
+/** A parameter without its gradient. */
+export type NamedNumbers = Omit<Parameter, "grad">;
+
 export interface SamplingOptions {
   /** 0: the most probable token. Default 1. */
   readonly temperature?: number;

@@ -1,9 +1,9 @@
 /** Weights as they were, shared with those that are trained for as long as the two are the same. */
 
 import type { Numbers } from "./ops/device-ops.ts";
+import { DeviceTensor } from "./ops/device-tensor.ts";
 import { bitsOf } from "./ops/halves.ts";
-import type { Dtype } from "./ops/ops.ts";
-import { onHost } from "./ops/storage.ts";
+import type { Dtype, Floats } from "./ops/ops.ts";
 import type { ReferenceWeights } from "./policy.ts";
 
 export class Snapshot {
@@ -43,8 +43,9 @@ export class Snapshot {
   /** The live array where there is one on the host. */
   get weights(): ReferenceWeights {
     if (this.#own !== undefined) return this.#own;
-    const live = onHost(this.#live);
-    return this.#dtype === "f32" ? live : { dtype: this.#dtype, data: bitsOf(this.#dtype, live) };
+    const live = this.#live instanceof DeviceTensor ? this.#live.download() : this.#live;
+    if (this.#dtype === "f32") return live as Floats;
+    return { dtype: this.#dtype, data: live instanceof Uint16Array ? live : bitsOf(this.#dtype, live) };
   }
 
   /** Takes a copy of what it shares: from now on the live weights may move. */

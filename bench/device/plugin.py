@@ -9,7 +9,7 @@ import re
 
 i32, pointer = ctypes.c_int32, ctypes.c_void_p
 
-ABI_VERSION = 3
+ABI_VERSION = 4
 
 
 class Error(ctypes.Structure):
@@ -46,6 +46,7 @@ class Table(ctypes.Structure):
         ("download", function(pointer, pointer, pointer, ctypes.c_size_t)),
         ("clear", function(pointer, pointer, ctypes.c_size_t)),
         ("copy", function(pointer, pointer, pointer, ctypes.c_size_t)),
+        ("convert", function(pointer, pointer, i32, pointer, i32, ctypes.c_size_t)),
         ("wait", function(pointer)),
         ("find_cublaslt", function()),
         ("queue_after_stream", function(pointer, ctypes.c_uint64)),
@@ -55,6 +56,11 @@ class Table(ctypes.Structure):
         ("share", function(i32, pointer, pointer)),
         ("open_shared", function(i32, pointer, ctypes.POINTER(pointer))),
         ("close_shared", function(i32, pointer)),
+        ("make_event", function(i32, ctypes.POINTER(pointer), pointer)),
+        ("open_event", function(i32, pointer, ctypes.POINTER(pointer))),
+        ("close_event", function(i32, pointer)),
+        ("record_event", function(pointer, pointer)),
+        ("queue_after_event", function(pointer, pointer)),
     ]
 
 

@@ -110,8 +110,8 @@ export function gradNorm(grads: Floats): number {
   return Math.sqrt(sum);
 }
 
-/** Without bias. */
-export function linear({ x, weight, y, rows }: LinearArguments): void {
+/** Without bias, and with a weight in f32. */
+export function linear({ x, weight, y, rows }: LinearArguments & { readonly weight: Floats }): void {
   const I = x.length / rows;
   const O = y.length / rows;
   for (let t = 0; t < rows; t++) {

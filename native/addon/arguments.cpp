@@ -286,14 +286,22 @@ void add_optimizer_and_sampling(std::vector<OpEntry>* table) {
 
 template <class Record>
 Fields linear_layer() {
-  return {NUMBER("T", T), NUMBER("I", I), NUMBER("O", O), NUMBER("accumulate", accumulate), NUMBER("portable", portable)};
+  return {NUMBER("T", T),
+          NUMBER("I", I),
+          NUMBER("O", O),
+          NUMBER("accumulate", accumulate),
+          NUMBER("portable", portable),
+          NUMBER("weightDtype", weight_dtype),
+          ARRAY("x", x, "T I"),
+          VALUES("weight", weight, "O I", weight_dtype)};
 }
 
 void add_model(std::vector<OpEntry>* table) {
   {
     using Record = EmbedArgs;
-    OP(embed, {NUMBER("T", T), NUMBER("V", V), NUMBER("H", H), NUMBER("accumulate", accumulate), ARRAY("table", table, "V H"),
-               ARRAY("ids", ids, "T"), ARRAY("out", out, "T H")});
+    OP(embed,
+       {NUMBER("T", T), NUMBER("V", V), NUMBER("H", H), NUMBER("accumulate", accumulate), NUMBER("tableDtype", table_dtype),
+        VALUES("table", table, "V H", table_dtype), ARRAY("ids", ids, "T"), ARRAY("out", out, "T H")});
   }
   {
     using Record = EmbedBackwardArgs;
@@ -302,14 +310,12 @@ void add_model(std::vector<OpEntry>* table) {
   }
   {
     using Record = LinearArgs;
-    OP(linear, linear_layer<Record>(),
-       {ARRAY("x", x, "T I"), ARRAY("weight", weight, "O I"), OPTIONAL("bias", bias, "O"), ARRAY("y", y, "T O")});
+    OP(linear, linear_layer<Record>(), {OPTIONAL("bias", bias, "O"), ARRAY("y", y, "T O")});
   }
   {
     using Record = LinearBackwardArgs;
     OP(linear_backward, linear_layer<Record>(),
-       {ARRAY("x", x, "T I"), ARRAY("weight", weight, "O I"), ARRAY("dy", dy, "T O"), OPTIONAL("dx", dx, "T I"),
-        OPTIONAL("dweight", dweight, "O I"), OPTIONAL("dbias", dbias, "O")});
+       {ARRAY("dy", dy, "T O"), OPTIONAL("dx", dx, "T I"), OPTIONAL("dweight", dweight, "O I"), OPTIONAL("dbias", dbias, "O")});
   }
   {
     using Record = RmsNormArgs;

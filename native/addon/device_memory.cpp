@@ -189,16 +189,19 @@ Napi::Value clear(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// copy(target, source): as many elements of the same type.
+// copy(target, source): as many elements, to the nearest of the target's type.
 Napi::Value copy(const Napi::CallbackInfo& info) {
   Lane* const lane = static_cast<Lane*>(info.Data());
   const DeviceView &to = view_of(info, 0), &from = view_of(info, 1);
-  if (to.dtype != from.dtype || to.length != from.length)
-    throw Napi::TypeError::New(info.Env(), "expected memory of the type and the length of the other");
+  if (to.length != from.length) throw Napi::TypeError::New(info.Env(), "expected memory of the length of the other");
+  const ScPlugin& plugin = *lane->device->plugin;
   ScError error = {};
   lane->pending = true;
-  const size_t bytes = to.length * (to.dtype == kF32 ? 4 : 2);
-  if (lane->device->plugin->copy(lane->queue, to.elements(), from.elements(), bytes, &error) != 0) fail(info.Env(), error);
+  const int32_t code =
+      to.dtype == from.dtype
+          ? plugin.copy(lane->queue, to.elements(), from.elements(), to.length * (to.dtype == kF32 ? 4 : 2), &error)
+          : plugin.convert(lane->queue, to.elements(), to.dtype, from.elements(), from.dtype, to.length, &error);
+  if (code != 0) fail(info.Env(), error);
   return info.Env().Undefined();
 }
 

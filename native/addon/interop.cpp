@@ -18,6 +18,21 @@ uint64_t number_of(const Napi::Value& value) {
   return value.As<Napi::BigInt>().Uint64Value(&lossless);
 }
 
+// The 64 bytes of a handle.
+ScShared handle_of(Napi::Env env, const Napi::Value& value) {
+  ScShared shared;
+  const Napi::Uint8Array handle = value.As<Napi::Uint8Array>();
+  if (handle.ByteLength() != sizeof shared.handle) throw Napi::TypeError::New(env, "expected a handle of 64 bytes");
+  memcpy(shared.handle, handle.Data(), sizeof shared.handle);
+  return shared;
+}
+
+Napi::Uint8Array bytes_of(Napi::Env env, const ScShared& shared) {
+  Napi::Uint8Array handle = Napi::Uint8Array::New(env, sizeof shared.handle);
+  memcpy(handle.Data(), shared.handle, sizeof shared.handle);
+  return handle;
+}
+
 size_t size_of(const Napi::Value& value) { return static_cast<size_t>(value.As<Napi::Number>().Int64Value()); }
 
 // Throws a RangeError where the address is not of the lane's device.
@@ -73,10 +88,8 @@ Napi::Value share(const Napi::CallbackInfo& info) {
   ScShared shared;
   if (lane.wait(&error) != 0 || lane.device->plugin->share(lane.device->index, view.memory->memory(), &shared, &error) != 0)
     throw Napi::Error::New(env, text_of(error));
-  Napi::Uint8Array handle = Napi::Uint8Array::New(env, sizeof shared.handle);
-  memcpy(handle.Data(), shared.handle, sizeof shared.handle);
   Napi::Object place = place_of(info, view);
-  place.Set("handle", handle);
+  place.Set("handle", bytes_of(env, shared));
   view.memory->begin_use();
   return place;
 }
@@ -84,10 +97,7 @@ Napi::Value share(const Napi::CallbackInfo& info) {
 Napi::Value open(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   Lane& lane = lane_of(info);
-  ScShared shared;
-  const Napi::Uint8Array handle = info[1].As<Napi::Uint8Array>();
-  if (handle.ByteLength() != sizeof shared.handle) throw Napi::TypeError::New(env, "expected a handle of 64 bytes");
-  memcpy(shared.handle, handle.Data(), sizeof shared.handle);
+  const ScShared shared = handle_of(env, info[1]);
   ScError error = {};
   void* address = nullptr;
   if (lane.device->plugin->open_shared(lane.device->index, &shared, &address, &error) != 0)
@@ -123,6 +133,72 @@ Napi::Value stream(const Napi::CallbackInfo& info) {
   return Napi::BigInt::New(info.Env(), own);
 }
 
+// An event of the plug-in, in an external value; the collector leaves it alone, because another process may have it.
+struct OwnEvent {
+  Lane* lane;
+  void* event;
+};
+
+Napi::Value wrapped(Napi::Env env, Lane* lane, void* event) {
+  return Napi::External<OwnEvent>::New(env, new OwnEvent{lane, event}, [](Napi::Env, OwnEvent* own) { delete own; });
+}
+
+void* event_of(const Napi::CallbackInfo& info) {
+  OwnEvent* const own = info[0].IsExternal() ? info[0].As<Napi::External<OwnEvent>>().Data() : nullptr;
+  if (!own || own->lane != info.Data()) throw Napi::TypeError::New(info.Env(), "expected an event of this device");
+  return own->event;
+}
+
+Napi::Value make_event(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Lane& lane = lane_of(info);
+  ScError error = {};
+  ScShared shared;
+  void* event = nullptr;
+  if (lane.device->plugin->make_event(lane.device->index, &event, &shared, &error) != 0)
+    throw Napi::Error::New(env, text_of(error));
+  Napi::Object made = Napi::Object::New(env);
+  made.Set("event", wrapped(env, &lane, event));
+  made.Set("handle", bytes_of(env, shared));
+  return made;
+}
+
+Napi::Value open_event(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Lane& lane = lane_of(info);
+  const ScShared shared = handle_of(env, info[0]);
+  ScError error = {};
+  void* event = nullptr;
+  if (lane.device->plugin->open_event(lane.device->index, &shared, &event, &error) != 0)
+    throw Napi::Error::New(env, text_of(error));
+  return wrapped(env, &lane, event);
+}
+
+Napi::Value close_event(const Napi::CallbackInfo& info) {
+  Lane& lane = lane_of(info);
+  ScError error = {};
+  if (lane.device->plugin->close_event(lane.device->index, event_of(info), &error) != 0)
+    throw Napi::Error::New(info.Env(), text_of(error));
+  return info.Env().Undefined();
+}
+
+Napi::Value record_event(const Napi::CallbackInfo& info) {
+  Lane& lane = lane_of(info);
+  ScError error = {};
+  if (lane.device->plugin->record_event(lane.queue, event_of(info), &error) != 0)
+    throw Napi::Error::New(info.Env(), text_of(error));
+  return info.Env().Undefined();
+}
+
+Napi::Value wait_for_event(const Napi::CallbackInfo& info) {
+  Lane& lane = lane_of(info);
+  ScError error = {};
+  lane.pending = true;  // promise calls wait for the event too, by way of the queue
+  if (lane.device->plugin->queue_after_event(lane.queue, event_of(info), &error) != 0)
+    throw Napi::Error::New(info.Env(), text_of(error));
+  return info.Env().Undefined();
+}
+
 }  // namespace
 
 void add_interop_functions(Napi::Env env, Lane* lane, Napi::Object functions) {
@@ -137,4 +213,9 @@ void add_interop_functions(Napi::Env env, Lane* lane, Napi::Object functions) {
   set("follow", follow);
   set("precede", precede);
   set("stream", stream);
+  set("makeEvent", make_event);
+  set("openEvent", open_event);
+  set("closeEvent", close_event);
+  set("recordEvent", record_event);
+  set("waitForEvent", wait_for_event);
 }

@@ -50,16 +50,6 @@ LogitChain chain_of(const HeadRows& rows, int64_t t) {
 // Columns of a slab: half weights are widened slab by slab, and a wide head's slabs are narrower.
 int64_t slab_columns(const HeadRows& rows) { return rows.weight_dtype != kF32 && rows.H > 1024 ? kSoftmaxBlock : kSlabColumns; }
 
-// f32 of `count` numbers of any dtype, from element `begin` on.
-void widen_numbers(int32_t dtype, const void* from, int64_t begin, int64_t count, float* to) {
-  with_element(dtype, [&](auto type) {
-    const auto* x = static_cast<const typename decltype(type)::Element*>(from) + begin;
-    int64_t i = 0;
-    for (; i + kLanes <= count; i += kLanes) store(to + i, load(x + i));
-    if (i < count) store_part(to + i, load_part(x + i, count - i, 0.0f), count - i);
-  });
-}
-
 // Columns begin … begin + width of the vocabulary, and their rows of the weight.
 struct Slab {
   int64_t begin, width;

@@ -4,7 +4,7 @@
 #ifndef STEPCREDIT_CPU_LOGIT_ROW_H
 #define STEPCREDIT_CPU_LOGIT_ROW_H
 
-#include "../ops.h"
+#include "elements.h"
 #include "softmax_row.h"
 
 namespace {
@@ -67,22 +67,6 @@ inline LogitRow<Element> logit_row(const LogitRows& rows, int64_t t) {
           rows.targets + first,
           rows.target_offsets[t + 1] - first,
           rows.ignore_index};
-}
-
-template <class Of>
-struct ElementType {
-  using Element = Of;
-};
-
-// body(ElementType<…>) of the dtype.
-template <class Body>
-inline void with_element(int32_t dtype, const Body& body) {
-  if (dtype == kBf16)
-    body(ElementType<Bf16>{});
-  else if (dtype == kF16)
-    body(ElementType<F16>{});
-  else
-    body(ElementType<float>{});
 }
 
 // Lanes v … v + kLanes of a row's support; v is a multiple of kLanes, and nothing beyond the row's last byte is read.

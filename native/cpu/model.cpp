@@ -1,6 +1,7 @@
 // embed, rms_norm, rope, swiglu, and their backwards.
 
 #include "cpu.h"
+#include "elements.h"
 #include "parallel.h"
 #include "scratch.h"
 #include "simd.h"
@@ -18,10 +19,11 @@ int64_t rows_of_32k(int64_t width) { return 4 * rows_of_8k(width); }
 // Columns per chunk where rows are summed in order and columns are shared out.
 constexpr int64_t kColumnBlock = 4 * kLanes;
 
-inline void add_row(float* to, const float* from, int64_t count) {
+template <class Element>
+inline void add_row(float* to, const Element* from, int64_t count) {
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) store(to + i, load(to + i) + load(from + i));
-  for (; i < count; ++i) to[i] += from[i];
+  for (; i < count; ++i) to[i] += to_float(from + i);
 }
 
 template <class Term>
@@ -77,14 +79,17 @@ void rotate(const RopeArgs& args, float direction) {
 
 int32_t embed(const EmbedArgs* args, ScStream, ScError*) {
   const int64_t H = args->H;
-  parallel_blocks(args->T, rows_of_8k(H), [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
-      const float* row = args->table + args->ids[t] * H;
-      if (args->accumulate)
-        add_row(args->out + t * H, row, H);
-      else
-        memcpy(args->out + t * H, row, static_cast<size_t>(H) * sizeof(float));
-    }
+  with_element(args->table_dtype, [&](auto type) {
+    const auto* table = static_cast<const typename decltype(type)::Element*>(args->table);
+    parallel_blocks(args->T, rows_of_8k(H), [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) {
+        const auto* row = table + args->ids[t] * H;
+        if (args->accumulate)
+          add_row(args->out + t * H, row, H);
+        else
+          widen_row(row, H, args->out + t * H);
+      }
+    });
   });
   return 0;
 }

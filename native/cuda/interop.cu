@@ -75,4 +75,51 @@ int32_t close_shared(int32_t device, void* memory, ScError* error) {
   return checked(cudaIpcCloseMemHandle(memory), "CUDA", "closing shared memory", error);
 }
 
+int32_t make_event(int32_t device, void** event, ScShared* shared, ScError* error) {
+  static_assert(sizeof(cudaIpcEventHandle_t) == sizeof(ScShared), "a handle fits");
+  *event = nullptr;
+  cudaEvent_t made;
+  cudaIpcEventHandle_t handle;
+  if (checked(cudaSetDevice(device), "CUDA", "making an event", error) != 0 ||
+      checked(cudaEventCreateWithFlags(&made, cudaEventInterprocess | cudaEventDisableTiming), "CUDA", "making an event",
+              error) != 0)
+    return 1;
+  if (checked(cudaIpcGetEventHandle(&handle, made), "CUDA", "sharing an event", error) != 0) {
+    cudaEventDestroy(made);
+    return 1;
+  }
+  memcpy(shared, &handle, sizeof handle);
+  *event = made;
+  return 0;
+}
+
+int32_t open_event(int32_t device, const ScShared* shared, void** event, ScError* error) {
+  *event = nullptr;
+  cudaEvent_t opened;
+  cudaIpcEventHandle_t handle;
+  memcpy(&handle, shared, sizeof handle);
+  if (checked(cudaSetDevice(device), "CUDA", "opening an event", error) != 0 ||
+      checked(cudaIpcOpenEventHandle(&opened, handle), "CUDA", "opening an event", error) != 0)
+    return 1;
+  *event = opened;
+  return 0;
+}
+
+int32_t close_event(int32_t device, void* event, ScError* error) {
+  if (checked(cudaSetDevice(device), "CUDA", "closing an event", error) != 0) return 1;
+  return checked(cudaEventDestroy(static_cast<cudaEvent_t>(event)), "CUDA", "closing an event", error);
+}
+
+int32_t record_event(ScStream stream, void* event, ScError* error) {
+  const Queue& queue = queue_of(stream);
+  if (checked(cudaSetDevice(queue.device), "CUDA", "recording an event", error) != 0) return 1;
+  return checked(cudaEventRecord(static_cast<cudaEvent_t>(event), queue.stream), "CUDA", "recording an event", error);
+}
+
+int32_t queue_after_event(ScStream stream, void* event, ScError* error) {
+  const Queue& queue = queue_of(stream);
+  if (checked(cudaSetDevice(queue.device), "CUDA", "waiting for an event", error) != 0) return 1;
+  return checked(cudaStreamWaitEvent(queue.stream, static_cast<cudaEvent_t>(event), 0), "CUDA", "waiting for an event", error);
+}
+
 }  // namespace gpu

@@ -11,9 +11,17 @@ namespace gpu {
 int32_t linear(const LinearArgs* args, ScStream stream, ScError* error) {
   Queue& queue = queue_of(stream);
   const int64_t T = args->T, I = args->I, O = args->O;
-  const Product y = {
-      Form::kOverColumns, T, O, I, {args->x, kF32, I}, {args->weight, kF32, I}, args->y, O, args->accumulate != 0, args->bias,
-      args->portable != 0};
+  const Product y = {Form::kOverColumns,
+                     T,
+                     O,
+                     I,
+                     {args->x, kF32, I},
+                     {args->weight, args->weight_dtype, I},
+                     args->y,
+                     O,
+                     args->accumulate != 0,
+                     args->bias,
+                     args->portable != 0};
   const size_t bytes = multiply_bytes(y);
   void* const memory = bytes > 0 ? scratch(&queue, bytes, "linear", error) : nullptr;
   if (bytes > 0 && !memory) return 1;
@@ -26,7 +34,7 @@ int32_t linear_backward(const LinearBackwardArgs* args, ScStream stream, ScError
   const int64_t T = args->T, I = args->I, O = args->O;
   const bool portable = args->portable != 0;
   const Matrix dy = {args->dy, kF32, O};
-  const Product dx = {Form::kPlain, T, args->dx ? I : 0,      O,       dy,      {args->weight, kF32, I},
+  const Product dx = {Form::kPlain, T, args->dx ? I : 0,      O,       dy,      {args->weight, args->weight_dtype, I},
                       args->dx,     I, args->accumulate != 0, nullptr, portable};
   const Product dweight = {Form::kOverRows, O,       args->dweight ? I : 0, T, dy, {args->x, kF32, I}, args->dweight, I, true,
                            nullptr,         portable};

@@ -32,9 +32,10 @@ __device__ inline void for_quads(int64_t count, const Body& body) {
 
 // ── embed
 
+template <class Element>
 __global__ void gather_rows(EmbedArgs args, bool wide) {
   const int64_t t = blockIdx.x;
-  const float* const row = args.table + args.ids[t] * args.H;
+  const Element* const row = static_cast<const Element*>(args.table) + args.ids[t] * args.H;
   float* const out = args.out + t * args.H;
   for_quads(args.H, [&](int64_t h, int64_t count) {
     Quad sum = load_quad(row + h, count, wide);
@@ -259,9 +260,13 @@ unsigned quad_blocks(int64_t count) { return static_cast<unsigned>(blocks_of(cou
 
 int32_t embed(const EmbedArgs* args, ScStream stream, ScError* error) {
   Queue& queue = queue_of(stream);
-  if (args->T > 0 && args->H > 0)
-    launch(gather_rows, {static_cast<unsigned>(args->T), kThreads}, queue.stream, *args,
-           all_in_quads(args->H, args->table, args->out));
+  if (args->T > 0 && args->H > 0) {
+    with_element(args->table_dtype, [&](auto type) {
+      using Element = typename decltype(type)::Element;
+      launch(gather_rows<Element>, {static_cast<unsigned>(args->T), kThreads}, queue.stream, *args,
+             all_in_quads(args->H, static_cast<const Element*>(args->table), args->out));
+    });
+  }
   return launched(&queue, "embed", error);
 }
 

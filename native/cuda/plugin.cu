@@ -5,6 +5,7 @@
 
 #include <new>
 
+#include "convert.cuh"
 #include "cublaslt.cuh"
 #include "interop.cuh"
 #include "memory.cuh"
@@ -165,6 +166,7 @@ extern "C" __attribute__((visibility("default"))) const ScPlugin* stepcredit_plu
                                   gpu::download,
                                   gpu::clear,
                                   gpu::copy,
+                                  gpu::convert,
                                   gpu::wait,
                                   gpu::find_cublaslt,
                                   gpu::queue_after_stream,
@@ -173,6 +175,11 @@ extern "C" __attribute__((visibility("default"))) const ScPlugin* stepcredit_plu
                                   gpu::device_of,
                                   gpu::share,
                                   gpu::open_shared,
-                                  gpu::close_shared};
+                                  gpu::close_shared,
+                                  gpu::make_event,
+                                  gpu::open_event,
+                                  gpu::close_event,
+                                  gpu::record_event,
+                                  gpu::queue_after_event};
   return &plugin;
 }

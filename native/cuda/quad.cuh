@@ -57,6 +57,24 @@ __device__ inline void store_quad(float* to, const Quad& quad, int64_t count, bo
     if (i < count) to[i] = quad.of[i];
 }
 
+// To the nearest, ties to even.
+template <class Half>
+__device__ inline void store_quad(Half* to, const Quad& quad, int64_t count, bool wide) {
+  Half halves[kQuad];
+  SC_UNROLL
+  for (int i = 0; i < kQuad; ++i) from_float(quad.of[i], halves + i);
+  if (wide && count >= kQuad) {
+    const auto pair = [&](int i) {
+      return static_cast<unsigned>(halves[i].bits) | static_cast<unsigned>(halves[i + 1].bits) << 16;
+    };
+    *reinterpret_cast<uint2*>(to) = make_uint2(pair(0), pair(2));
+    return;
+  }
+  SC_UNROLL
+  for (int i = 0; i < kQuad; ++i)
+    if (i < count) to[i] = halves[i];
+}
+
 inline int64_t blocks_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
 }  // namespace gpu

@@ -4,7 +4,7 @@ import { copyFile, readFile, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 
 import type { Dtype } from "../ops/ops.ts";
-import type { Parameter } from "../policy.ts";
+import type { NamedNumbers, Parameter } from "../policy.ts";
 import { SafetensorsFile } from "./safetensors-reader.ts";
 import { replaceFile, saveSafetensors } from "./safetensors-writer.ts";
 
@@ -161,7 +161,7 @@ export interface WriteModelOptions {
 export async function writeModel(
   directory: string,
   config: Readonly<Record<string, unknown>>,
-  parameters: readonly Parameter[],
+  parameters: readonly NamedNumbers[],
   options: WriteModelOptions = {},
 ): Promise<void> {
   const { dtype = "f32", maxFileBytes = 5e9, companionsOf } = options;
@@ -192,7 +192,11 @@ export async function addTokenizer(
   await writeJson(path, { ...config, eos_token_id: endTokens });
 }
 
-async function writeShards(directory: string, shards: readonly (readonly Parameter[])[], dtype: Dtype): Promise<void> {
+async function writeShards(
+  directory: string,
+  shards: readonly (readonly NamedNumbers[])[],
+  dtype: Dtype,
+): Promise<void> {
   const width = 5;
   const number = (n: number): string => String(n).padStart(width, "0");
   const map: Record<string, string> = {};
@@ -209,8 +213,8 @@ async function writeShards(directory: string, shards: readonly (readonly Paramet
 }
 
 /** In order, at most `most` numbers together. */
-function cut(parameters: readonly Parameter[], most: number): Parameter[][] {
-  const shards: Parameter[][] = [[]];
+function cut(parameters: readonly NamedNumbers[], most: number): NamedNumbers[][] {
+  const shards: NamedNumbers[][] = [[]];
   let numbers = 0;
   for (const parameter of parameters) {
     const shard = shards[shards.length - 1];

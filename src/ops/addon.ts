@@ -51,6 +51,9 @@ export interface NativeDevice {
   open(): NativeKernels & { readonly memory: NativeDeviceMemory };
 }
 
+/** An event of a device: an external value. */
+export type NativeEvent = object;
+
 /** Memory of a device, for which objects stand. */
 export interface NativeDeviceMemory {
   /** makes `target` stand for zeroed memory; a RangeError where there is none */
@@ -60,7 +63,7 @@ export interface NativeDeviceMemory {
   upload(target: object, array: Float32Array | Uint16Array): void;
   download(target: object, array: Float32Array | Uint16Array): void;
   clear(target: object): void;
-  /** from memory of the same device, of the same type and length, which it does not overlap */
+  /** from memory of the same device and length, which it does not overlap, to the nearest of the target's type */
   copy(target: object, source: object): void;
   dispose(target: object): void;
   wait(): void;
@@ -83,6 +86,14 @@ export interface NativeDeviceMemory {
   precede(stream: bigint): void;
   /** of the calls of this thread */
   stream(): bigint;
+  /** an event, and the handle by which another process opens it; it stays until `closeEvent` */
+  makeEvent(): { readonly event: NativeEvent; readonly handle: Uint8Array };
+  openEvent(handle: Uint8Array): NativeEvent;
+  closeEvent(event: NativeEvent): void;
+  /** marks the calls before */
+  recordEvent(event: NativeEvent): void;
+  /** calls that come later begin when what was marked last is done */
+  waitForEvent(event: NativeEvent): void;
 }
 
 /** A plug-in that was looked for. */

@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { loadAddon, type NativeDevice, type NativeKernels } from "./addon.ts";
+import { DeviceEvent } from "./device-event.ts";
 import type { DeviceMemory } from "./device-ops.ts";
 import { DeviceTensor } from "./device-tensor.ts";
 import { order } from "./interop.ts";
@@ -122,6 +123,8 @@ function open(native: NativeDevice, index: number): OpenDevice {
       wait: () => memory.wait(),
       import: (lent) => DeviceTensor.import(place, lent),
       open: (shared) => DeviceTensor.open(place, shared),
+      event: () => DeviceEvent.make(place),
+      openEvent: (handle) => DeviceEvent.open(place, handle),
       follow: (stream) => order("memory.follow", place, "follow", stream),
       precede: (stream) => order("memory.precede", place, "precede", stream),
     },

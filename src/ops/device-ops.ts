@@ -1,5 +1,6 @@
 /** The types of ops that take arrays on a device in place of arrays of the host. */
 
+import type { DeviceEvent } from "./device-event.ts";
 import type { DeviceTensor } from "./device-tensor.ts";
 import type { Dtype, Floats, Typed } from "./arguments/values.ts";
 import type { LentMemory, SharedMemory } from "./interop.ts";
@@ -51,6 +52,10 @@ export interface DeviceMemory {
    * for the other to see to.
    */
   open(shared: SharedMemory): DeviceTensor;
+  /** An event that another process can open, by its handle. */
+  event(): DeviceEvent;
+  /** The event of another process: `memory.event().handle` there, or any `cudaIpcEventHandle_t`. */
+  openEvent(handle: Uint8Array): DeviceEvent;
   /** Sync calls that come later, and promise calls with tensors, begin when what a stream of this device has now is done. */
   follow(stream: bigint): void;
   /** What a stream of this device gets from now on begins when the sync calls before have ended; nobody waits for that here. */

@@ -173,11 +173,14 @@ export class DeviceTensor extends DeviceArray {
     return array;
   }
 
-  /** Takes over the numbers of another tensor of the same device, type and length, with which it shares no memory. */
+  /**
+   * Takes over the numbers of another tensor of the same device and length, with which it shares no memory, to the nearest of its
+   * own type.
+   */
   copyFrom(other: DeviceTensor): void {
     this.#check("copyFrom");
-    if (other.length !== this.length || other.dtype !== this.dtype) {
-      const [wanted, received] = [this, other].map(({ length, dtype }) => `a tensor of ${length} ${dtype}`);
+    if (other.length !== this.length) {
+      const [wanted, received] = [this, other].map(({ length }) => `a tensor of ${length} numbers`);
       new Check("DeviceTensor.copyFrom").fail(wanted, received);
     }
     this.#memory.copy(this, other);
@@ -224,9 +227,9 @@ export class DeviceTensor extends DeviceArray {
 
   /**
    * Waits for the calls before, and gives the memory to another process, which calls `memory.open`. The memory stays until the
-   * description is released, which is to be done when the other process has disposed of its tensor. Between the processes nothing
-   * is ordered: each waits (`memory.wait`, or the end of a promise call) before it tells the other to go on. Memory that was
-   * imported or opened cannot be shared.
+   * description is released, which is to be done when the other process has disposed of its tensor. What either does with the
+   * memory from then on is ordered by events (`memory.event`), or by waiting (`memory.wait`, or the end of a promise call) before
+   * the other is told to go on. Memory that was imported or opened cannot be shared.
    */
   share(): OwnSharedMemory {
     this.#check("share");

@@ -3,6 +3,7 @@ export * from "./ops.ts";
 export { blas, cpuIsas, numThreads, openOps, setNumThreads } from "./native.ts";
 export { cudaReport } from "./cuda.ts";
 export type { DeviceMemory, DeviceOps, Numbers, PlacedOps } from "./device-ops.ts";
+export type { DeviceEvent } from "./device-event.ts";
 export type { DeviceTensor } from "./device-tensor.ts";
 export { dlpackTypes } from "./interop.ts";
 export type { DlpackDevice, DlpackType, ExportedMemory, LentMemory, OwnSharedMemory, SharedMemory } from "./interop.ts";

@@ -118,7 +118,7 @@ export interface Ops {
 
   /** `out [T, H]` (+)= rows of `table [V, H]` */
   embed(args: {
-    readonly table: Floats;
+    readonly table: Values;
     readonly ids: Int32Array;
     readonly hidden: number;
     readonly out: Floats;

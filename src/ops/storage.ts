@@ -2,7 +2,8 @@
 
 import type { DeviceMemory, Numbers, PlacedOps } from "./device-ops.ts";
 import { DeviceTensor } from "./device-tensor.ts";
-import type { Floats } from "./ops.ts";
+import { widen } from "./halves.ts";
+import type { Dtype, Floats } from "./ops.ts";
 
 const memoryOf = (ops: Pick<PlacedOps, "allocate"> & { readonly memory?: DeviceMemory }): DeviceMemory | undefined =>
   ops.memory;
@@ -17,9 +18,14 @@ export function placed(ops: Pick<PlacedOps, "allocate">, numbers: Floats): Numbe
   return memoryOf(ops)?.from(numbers) ?? numbers;
 }
 
-/** The numbers on the host: themselves where they are there, else a copy as they are now. */
+/** The numbers on the host: themselves where they are there, else a copy as they are now, in f32. */
 export function onHost(numbers: Numbers): Floats {
-  return numbers instanceof DeviceTensor ? (numbers.download() as Float32Array) : numbers;
+  if (!(numbers instanceof DeviceTensor)) return numbers;
+  const data = numbers.download();
+  if (data instanceof Float32Array) return data;
+  const floats = new Float32Array(data.length);
+  widen(numbers.dtype as Exclude<Dtype, "f32">, data, floats);
+  return floats;
 }
 
 /** Copies between arrays of one length, both on the host or both on the device. */

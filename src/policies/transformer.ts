@@ -125,11 +125,9 @@ function parametersOn(
   dtype: Dtype,
 ): WeightStore {
   const { memory } = ops;
-  if (memory === undefined) return new Parameters(ops, shapes, dtype);
-  if (dtype !== "f32") {
-    throw new RangeError(`TransformerPolicy: expected dtype to be f32 on a device, received ${dtype}`);
-  }
-  return new DeviceParameters({ ...ops, memory }, shapes);
+  return memory === undefined
+    ? new Parameters(ops, shapes, dtype)
+    : new DeviceParameters({ ...ops, memory }, shapes, dtype);
 }
 
 export class TransformerPolicy implements Policy {

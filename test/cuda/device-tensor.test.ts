@@ -1,6 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { openOps } from "../../src/ops/native.ts";
 import type { DeviceOps } from "../../src/ops/device-ops.ts";
+import type { DeviceTensor } from "../../src/ops/device-tensor.ts";
+import type { Dtype } from "../../src/ops/ops.ts";
+import { onHost } from "../../src/ops/storage.ts";
+import { randomArrays, typed, widened } from "../support/arrays.ts";
 import { runsOnHost } from "../support/cuda.ts";
 import { credits, forgetAfterEach, onHostDevice, scattered, stepOf, twoDevices } from "../support/host-device.ts";
 
@@ -29,6 +33,31 @@ describe.skipIf(!runsOnHost)("a tensor on a device", () => {
     expect(ops.memory.from([1, -2], [2], "bf16").download()).toEqual(bits);
     expect(ops.memory.from({ dtype: "bf16", data: bits }).download()).toEqual(bits);
     expect(ops.memory.from({ dtype: "bf16", data: bits }, [2], "f32").download()).toEqual(Float32Array.of(1, -2));
+  });
+
+  it.each(["bf16", "f16"] as const)("copies between f32 and %s to the nearest, wherever they lie", (dtype) => {
+    const every = Uint16Array.from({ length: 2 ** 16 }, (_, bits) => bits);
+    const numbers = widened({ dtype, data: every });
+    const between = Float32Array.from([
+      ...numbers.map((x, i) => (x + numbers[Math.min(i + 1, 65535)]) / 2),
+      ...randomArrays(1).normals(2001, 1e-6),
+      ...randomArrays(2).normals(2000, 1e5),
+    ]);
+    for (const begin of [0, 1]) {
+      const room = (length: number, type?: Dtype): DeviceTensor =>
+        ops.memory.allocate([length + begin], type).subarray(begin, length + begin);
+      const [wide, half] = [room(every.length), room(every.length, dtype)];
+      half.upload({ dtype, data: every });
+      wide.copyFrom(half);
+      expect(wide.download()).toEqual(numbers);
+      const [from, to] = [room(between.length), room(between.length, dtype)];
+      from.upload(between);
+      to.copyFrom(from);
+      expect(onHost(to)).toEqual(widened(typed(dtype, between)));
+    }
+    expect(() => ops.memory.allocate([2]).copyFrom(ops.memory.allocate([3], dtype))).toThrow(
+      "DeviceTensor.copyFrom: expected a tensor of 2 numbers, received a tensor of 3 numbers",
+    );
   });
 
   it("may be empty", () => {

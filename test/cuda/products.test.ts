@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { openOps } from "../../src/ops/native.ts";
 import type { NativeOps } from "../../src/ops/native.ts";
+import type { Typed } from "../../src/ops/ops.ts";
 import { reference } from "../../src/ops/reference.ts";
-import { randomArrays } from "../support/arrays.ts";
+import { randomArrays, typed, widened } from "../support/arrays.ts";
 import { headRows } from "../support/cases/linear-logprobs.ts";
 import { bits } from "../support/close.ts";
 import { runsOnHost } from "../support/cuda.ts";
@@ -30,6 +31,23 @@ describe.skipIf(!runsOnHost)("device code on the host: products", () => {
       ops.linear({ x: x.slice(t * I, (t + 1) * I), weight, bias, rows: 1, y: alone });
       expect(bits(together.slice(t * O, (t + 1) * O)), `row ${t}`).toBe(bits(alone));
     }
+  });
+
+  it.each([
+    ["bf16", 17, 300, 70],
+    ["f16", 140, 260, 520],
+    ["bf16", 3, 2500, 20],
+  ] as const)("a weight in %s counts as its numbers in f32, to the bit: [%i, %i] × %i", (dtype, rows, I, O) => {
+    const draw = randomArrays(rows);
+    const [x, dy, bias] = [draw.normals(rows * I), draw.normals(rows * O), draw.normals(O)];
+    const weight = typed(dtype, draw.normals(O * I));
+    const products = (values: Float32Array | Typed) => {
+      const [y, dx] = [new Float32Array(rows * O), new Float32Array(rows * I).fill(NaN)];
+      ops.linear({ x, weight: values, bias, rows, y, accumulate: true });
+      ops.linearBackward({ x, weight: values, dy, rows, dx });
+      return bits(y) + bits(dx);
+    };
+    expect(products(weight)).toBe(products(widened(weight)));
   });
 
   it.each([

@@ -2,7 +2,8 @@ import { describe, expect, it } from "vitest";
 import { bitsOf, floatsOf } from "../../src/ops/halves.ts";
 import { cpuIsas, openOps } from "../../src/ops/native.ts";
 import type { Typed } from "../../src/ops/ops.ts";
-import { randomArrays } from "../support/arrays.ts";
+import { randomArrays, typed, widened } from "../support/arrays.ts";
+import { bits } from "../support/close.ts";
 
 const every = Uint16Array.from({ length: 2 ** 16 }, (_, bits) => bits);
 const oneEach = (T: number) => Int32Array.from({ length: T + 1 }, (_, t) => t);
@@ -22,6 +23,20 @@ describe.each(cpuIsas())("half floats on %s", (isa) => {
       const rows = { targetOffsets: oneEach(every.length), targets: new Int32Array(every.length).fill(at) };
       const { lse } = ops.logprobs({ ...rows, logits: { dtype, data } });
       expect(lse).toEqual(floatsOf({ dtype, data: every }).map((x) => x + 0)); // no negative zero
+    });
+
+    it("of a weight count as their numbers in f32, to the bit", () => {
+      const [rows, I, O] = [3, 2100, 600]; // three slabs of 256 rows
+      const draw = randomArrays(7);
+      const [x, dy, bias] = [draw.normals(rows * I), draw.normals(rows * O), draw.normals(O)];
+      const weight = typed(dtype, draw.normals(O * I));
+      const products = (values: Float32Array | Typed) => {
+        const [y, dx] = [new Float32Array(rows * O), new Float32Array(rows * I).fill(NaN)];
+        ops.linear({ x, weight: values, bias, rows, y, accumulate: true });
+        ops.linearBackward({ x, weight: values, dy, rows, dx });
+        return bits(y) + bits(dx);
+      };
+      expect(products(weight)).toBe(products(widened(weight)));
     });
 
     it.each([

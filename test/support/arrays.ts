@@ -1,3 +1,5 @@
+import { bitsOf, floatsOf } from "../../src/ops/halves.ts";
+import type { Typed } from "../../src/ops/ops.ts";
 import { random } from "./random.ts";
 
 /** A seeded stream of random arrays for tests of ops: the same seed gives the same numbers. */
@@ -13,6 +15,14 @@ export interface RandomArrays {
   /** `count` integers in 0 … below − 1 */
   integers(count: number, below: number): Int32Array;
 }
+
+export type Half = "bf16" | "f16";
+
+/** Numbers rounded to a half type, as their bits. */
+export const typed = (dtype: Half, values: Float32Array): Typed => ({ dtype, data: bitsOf(dtype, values) });
+
+/** The numbers of bits. */
+export const widened = (values: Typed): Float32Array => Float32Array.from(floatsOf(values));
 
 export function randomArrays(seed: number): RandomArrays {
   const uniform = random(seed);

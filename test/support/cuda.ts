@@ -14,7 +14,7 @@ export function hostPlugin(): string {
   return execFileSync(process.execPath, [script], { encoding: "utf8" }).trim();
 }
 
-/** The ops of a device, and the bytes of what their memory made, all of it f32, and nobody has disposed of. */
+/** The ops of a device, and the bytes of what their memory made and nobody has disposed of. */
 export function countingMemory(ops: DeviceOps): { readonly ops: DeviceOps; readonly liveBytes: () => number } {
   const made: DeviceTensor[] = [];
   const counted = (tensor: DeviceTensor): DeviceTensor => {
@@ -32,6 +32,6 @@ export function countingMemory(ops: DeviceOps): { readonly ops: DeviceOps; reado
       },
     },
     liveBytes: () =>
-      made.reduce((sum, { disposed, length }) => sum + (disposed ? 0 : length * Float32Array.BYTES_PER_ELEMENT), 0),
+      made.reduce((sum, { disposed, length, dtype }) => sum + (disposed ? 0 : length * (dtype === "f32" ? 4 : 2)), 0),
   };
 }

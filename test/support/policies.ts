@@ -1,7 +1,7 @@
 /** Small policies for tests, and what a pass over a batch leaves in them. */
 
 import type { Batch } from "../../src/batch.ts";
-import type { Floats, Ops } from "../../src/ops/ops.ts";
+import type { Dtype, Floats, Ops } from "../../src/ops/ops.ts";
 import type { Policy } from "../../src/policy.ts";
 import { TransformerPolicy, type TransformerConfig } from "../../src/policies/transformer.ts";
 import { random } from "./random.ts";
@@ -19,8 +19,13 @@ export const smallConfig: TransformerConfig = {
 };
 
 /** A transformer whose log-probs are far from uniform. */
-export function smallTransformer(ops: Ops, config: Partial<TransformerConfig> = {}, seed = 1): TransformerPolicy {
-  return TransformerPolicy.create({ ...smallConfig, ...config }, { random: random(seed), head: 0.5 }, { ops });
+export function smallTransformer(
+  ops: Ops,
+  config: Partial<TransformerConfig> = {},
+  seed = 1,
+  dtype: Dtype = "f32",
+): TransformerPolicy {
+  return TransformerPolicy.create({ ...smallConfig, ...config }, { random: random(seed), head: 0.5 }, { ops, dtype });
 }
 
 /** The gradients of all parameters, one after the other. */

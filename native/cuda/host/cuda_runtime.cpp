@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -31,6 +32,20 @@ struct Mapping {
 std::mutex mutex;
 std::map<void*, Mapping> mappings;
 std::map<cudaStream_t, int> streams;  // and their devices
+
+// What processes have of an event in common, in a file.
+struct EventState {
+  uint64_t mark;
+  std::atomic<int> recorded, destroyed;
+};
+constexpr uint64_t kEventMark = 0x746e657665206353;
+
+struct Event {
+  int device;
+  EventState* state;  // null: of this process alone
+  int file;           // −1: it is not shared, or another process made it
+};
+std::map<cudaEvent_t, Event> events;
 
 thread_local int current = 0;
 
@@ -57,10 +72,34 @@ constexpr size_t kAlignment = 256;
 // CUDA's default stream by its three names.
 bool is_default(cudaStream_t stream) { return reinterpret_cast<uintptr_t>(stream) <= 2; }
 
-bool is_stream(cudaStream_t stream) {
-  const std::lock_guard<std::mutex> lock(mutex);
-  return is_default(stream) || streams.count(stream) > 0;
+bool is_stream(cudaStream_t stream) { return is_default(stream) || streams.count(stream) > 0; }
+
+// An event that may be used.
+const Event* living(cudaEvent_t event) {
+  const auto found = events.find(event);
+  if (found == events.end() || (found->second.state && found->second.state->destroyed)) return nullptr;
+  return &found->second;
 }
+
+cudaEvent_t add_event(const Event& event) {
+  const cudaEvent_t made = static_cast<cudaEvent_t>(malloc(8));
+  if (made) events[made] = event;
+  return made;
+}
+
+EventState* map_state(int file) {
+  void* const state = mmap(nullptr, sizeof(EventState), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  return state == MAP_FAILED ? nullptr : static_cast<EventState*>(state);
+}
+
+// Where in another process an event is.
+struct SharedEvent {
+  uint64_t mark;
+  pid_t process;
+  int file;
+  int device;
+};
+static_assert(sizeof(SharedEvent) <= sizeof(cudaIpcEventHandle_t), "");
 
 // Where in another process the bytes of a mapping are.
 struct Shared {
@@ -103,6 +142,7 @@ const char* cudaGetErrorName(cudaError_t error) {
          : error == cudaErrorIllegalAddress        ? "cudaErrorIllegalAddress"
          : error == cudaErrorDeviceUninitialized   ? "cudaErrorDeviceUninitialized"
          : error == cudaErrorInvalidResourceHandle ? "cudaErrorInvalidResourceHandle"
+         : error == cudaErrorNotReady              ? "cudaErrorNotReady"
                                                    : "cudaErrorInvalidValue";
 }
 
@@ -114,6 +154,7 @@ const char* cudaGetErrorString(cudaError_t error) {
          : error == cudaErrorIllegalAddress        ? "an illegal memory access was encountered"
          : error == cudaErrorDeviceUninitialized   ? "invalid device context"
          : error == cudaErrorInvalidResourceHandle ? "invalid resource handle"
+         : error == cudaErrorNotReady              ? "nobody has recorded the event"
                                                    : "invalid argument";
 }
 
@@ -237,22 +278,52 @@ cudaError_t cudaStreamSynchronize(cudaStream_t) {
 }
 cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
 
-cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t, unsigned) {
-  return kept(is_stream(stream) ? cudaSuccess : cudaErrorInvalidResourceHandle);
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  const Event* const of = living(event);
+  if (!of || !is_stream(stream)) return kept(cudaErrorInvalidResourceHandle);
+  return kept(of->state && !of->state->recorded ? cudaErrorNotReady : cudaSuccess);
 }
 
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-  *event = static_cast<cudaEvent_t>(malloc(8));
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  Event made = {current, nullptr, -1};
+  if (flags & cudaEventInterprocess) {
+    if (!(flags & cudaEventDisableTiming)) return kept(cudaErrorInvalidValue);
+    made.file = memfd_create("stepcredit-event", MFD_CLOEXEC);
+    if (made.file >= 0 && ftruncate(made.file, sizeof(EventState)) == 0) made.state = map_state(made.file);
+    if (!made.state) {
+      if (made.file >= 0) close(made.file);
+      return kept(cudaErrorMemoryAllocation);
+    }
+    made.state->mark = kEventMark;
+  }
+  *event = add_event(made);
   return *event ? cudaSuccess : kept(cudaErrorMemoryAllocation);
 }
 
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  const auto found = events.find(event);
+  if (found == events.end()) return kept(cudaErrorInvalidResourceHandle);
+  const Event of = found->second;
+  events.erase(found);
   free(event);
+  if (of.file >= 0) {
+    of.state->destroyed = 1;
+    close(of.file);
+  }
+  if (of.state) munmap(of.state, sizeof(EventState));
   return cudaSuccess;
 }
 
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t stream) {
-  return kept(is_stream(stream) ? cudaSuccess : cudaErrorInvalidResourceHandle);
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  const Event* const of = living(event);
+  if (!of || !is_stream(stream) || of->device != (is_default(stream) ? current : streams[stream]))
+    return kept(cudaErrorInvalidResourceHandle);
+  if (of->state) of->state->recorded = 1;
+  return cudaSuccess;
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t) {
@@ -317,6 +388,37 @@ cudaError_t cudaIpcCloseMemHandle(void* memory) {
   munmap(found->second.start, found->second.mapped);
   mappings.erase(found);
   return cudaSuccess;
+}
+
+cudaError_t cudaIpcGetEventHandle(cudaIpcEventHandle_t* handle, cudaEvent_t event) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  const Event* const of = living(event);
+  if (!of || of->file < 0) return kept(cudaErrorInvalidResourceHandle);
+  const SharedEvent shared = {kEventMark, getpid(), of->file, of->device};
+  *handle = {};
+  memcpy(handle, &shared, sizeof shared);
+  return cudaSuccess;
+}
+
+cudaError_t cudaIpcOpenEventHandle(cudaEvent_t* event, cudaIpcEventHandle_t handle) {
+  SharedEvent shared;
+  memcpy(&shared, &handle, sizeof shared);
+  if (shared.mark != kEventMark) return kept(cudaErrorInvalidResourceHandle);
+  if (shared.process == getpid()) return kept(cudaErrorDeviceUninitialized);
+  if (shared.device != current) return kept(cudaErrorInvalidDevice);
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%d/fd/%d", static_cast<int>(shared.process), shared.file);
+  const int file = open(path, O_RDWR | O_CLOEXEC);
+  struct stat found;
+  const bool fits = file >= 0 && fstat(file, &found) == 0 && found.st_size == sizeof(EventState);
+  EventState* const state = fits ? map_state(file) : nullptr;
+  if (file >= 0) close(file);
+  if (!state) return kept(cudaErrorInvalidResourceHandle);
+  const std::lock_guard<std::mutex> lock(mutex);
+  *event = state->mark == kEventMark && !state->destroyed ? add_event({current, state, -1}) : nullptr;
+  if (*event) return cudaSuccess;
+  munmap(state, sizeof(EventState));
+  return kept(cudaErrorInvalidResourceHandle);
 }
 
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int value) {

@@ -6,7 +6,9 @@
 //   STEPCREDIT_SIMT_FAILURE   if set, whoever waits for a stream hears of an illegal address
 //   STEPCREDIT_SIMT_PINNED    0: no memory can be page-locked
 // Events are complete when they are recorded. Memory that is shared with other processes moves into a file without a name,
-// which they open by way of this process; nobody may write to it meanwhile.
+// which they open by way of this process; nobody may write to it meanwhile. An event of several processes has such a file too:
+// to wait for one that nobody has recorded is an error here, where a device goes on without a word, and so is what uses one
+// that the process that made it has destroyed.
 
 #ifndef STEPCREDIT_CUDA_HOST_CUDA_RUNTIME_H
 #define STEPCREDIT_CUDA_HOST_CUDA_RUNTIME_H
@@ -21,10 +23,12 @@ enum cudaError_t {
   cudaErrorInvalidDevice = 101,
   cudaErrorDeviceUninitialized = 201,
   cudaErrorInvalidResourceHandle = 400,
+  cudaErrorNotReady = 600,
   cudaErrorIllegalAddress = 700
 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
-enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaIpcMemLazyEnablePeerAccess = 1 };
+enum { cudaStreamNonBlocking = 1, cudaIpcMemLazyEnablePeerAccess = 1 };
+enum { cudaEventDisableTiming = 2, cudaEventInterprocess = 4 };
 enum cudaMemoryType {
   cudaMemoryTypeUnregistered = 0,
   cudaMemoryTypeHost = 1,
@@ -40,6 +44,9 @@ struct cudaPointerAttributes {
 };
 
 struct cudaIpcMemHandle_t {
+  char reserved[64];
+};
+struct cudaIpcEventHandle_t {
   char reserved[64];
 };
 
@@ -80,6 +87,8 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const vo
 cudaError_t cudaIpcGetMemHandle(cudaIpcMemHandle_t* handle, void* memory);
 cudaError_t cudaIpcOpenMemHandle(void** memory, cudaIpcMemHandle_t handle, unsigned flags);
 cudaError_t cudaIpcCloseMemHandle(void* memory);
+cudaError_t cudaIpcGetEventHandle(cudaIpcEventHandle_t* handle, cudaEvent_t event);
+cudaError_t cudaIpcOpenEventHandle(cudaEvent_t* event, cudaIpcEventHandle_t handle);
 cudaError_t cudaDeviceSynchronize();
 
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };

@@ -1,12 +1,12 @@
 /** Arguments of the model ops. */
 
-import type { Floats } from "./values.ts";
+import type { Floats, Values } from "./values.ts";
 
 export interface LinearArguments {
   /** `[T, I]` */
   readonly x: Floats;
   /** `[O, I]` */
-  readonly weight: Floats;
+  readonly weight: Values;
   /** `[O]` */
   readonly bias?: Floats;
   /** `[T, O]` */
@@ -19,7 +19,7 @@ export interface LinearArguments {
 
 export interface LinearBackwardArguments {
   readonly x: Floats;
-  readonly weight: Floats;
+  readonly weight: Values;
   /** `[T, O]` */
   readonly dy: Floats;
   readonly rows: number;

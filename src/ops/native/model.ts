@@ -22,14 +22,14 @@ export function modelPlans(portable: 0 | 1): Pick<KernelPlans, ModelOp> {
     embed(args) {
       const check = new Check("embed");
       const H = check.integer("hidden", args.hidden, 1);
-      const table = check.floats("table", "[V, H]", args.table);
+      const { dtype: tableDtype, data: table } = check.values("table", "[V, H]", args.table);
       const V = check.rows("table", "[V, H]", table.length, H);
       const ids = check.ints("ids", "[T]", args.ids);
       check.range("ids", "[T]", ids, 0, V - 1);
       const out = check.floats("out", "[T, H]", args.out, ids.length * H);
       return call(
         "embed",
-        { T: ids.length, V, H, accumulate: args.accumulate === true ? 1 : 0, table, ids, out },
+        { T: ids.length, V, H, accumulate: args.accumulate === true ? 1 : 0, tableDtype, table, ids, out },
         nothing,
       );
     },
@@ -48,7 +48,7 @@ export function modelPlans(portable: 0 | 1): Pick<KernelPlans, ModelOp> {
     linear(args) {
       const check = new Check("linear");
       const T = check.integer("rows", args.rows, 0);
-      const weight = check.floats("weight", "[O, I]", args.weight);
+      const { dtype: weightDtype, data: weight } = check.values("weight", "[O, I]", args.weight);
       const { I, O } = linearShape(check, T, args.x, args.y, weight.length);
       return call(
         "linear",
@@ -58,6 +58,7 @@ export function modelPlans(portable: 0 | 1): Pick<KernelPlans, ModelOp> {
           O,
           accumulate: args.accumulate === true ? 1 : 0,
           portable,
+          weightDtype,
           x: check.floats("x", "[T, I]", args.x, T * I),
           weight,
           bias: check.optionalFloats("bias", "[O]", args.bias, O),
@@ -70,7 +71,7 @@ export function modelPlans(portable: 0 | 1): Pick<KernelPlans, ModelOp> {
     linearBackward(args) {
       const check = new Check("linearBackward");
       const T = check.integer("rows", args.rows, 0);
-      const weight = check.floats("weight", "[O, I]", args.weight);
+      const { dtype: weightDtype, data: weight } = check.values("weight", "[O, I]", args.weight);
       const { I, O } = linearShape(check, T, args.x, args.dy, weight.length);
       return call(
         "linear_backward",
@@ -80,6 +81,7 @@ export function modelPlans(portable: 0 | 1): Pick<KernelPlans, ModelOp> {
           O,
           accumulate: args.accumulate === true ? 1 : 0,
           portable,
+          weightDtype,
           x: check.floats("x", "[T, I]", args.x, T * I),
           weight,
           dy: check.floats("dy", "[T, O]", args.dy, T * O),

@@ -1,3 +1,4 @@
+import { floatsOf } from "../halves.ts";
 import type { LinearArguments, LinearBackwardArguments, Ops, RopeArguments } from "../ops.ts";
 import type { Round } from "./arithmetic.ts";
 
@@ -26,7 +27,8 @@ export function modelReference(round: Round): ModelOps {
   const silu = (x: number) => round(x / round(1 + round(Math.exp(-x))));
 
   return {
-    embed({ table, ids, hidden, out, accumulate }) {
+    embed({ table: values, ids, hidden, out, accumulate }) {
+      const table = floatsOf(values);
       ids.forEach((id, t) => {
         for (let h = 0; h < hidden; h++) {
           const value = table[id * hidden + h];
@@ -42,7 +44,8 @@ export function modelReference(round: Round): ModelOps {
       });
     },
 
-    linear({ x, weight, bias, y, rows: T, accumulate }: LinearArguments) {
+    linear({ x, weight: values, bias, y, rows: T, accumulate }: LinearArguments) {
+      const weight = floatsOf(values);
       const O = T === 0 ? 0 : y.length / T;
       const I = T === 0 ? 0 : x.length / T;
       for (let t = 0; t < T; t++) {
@@ -54,7 +57,8 @@ export function modelReference(round: Round): ModelOps {
       }
     },
 
-    linearBackward({ x, weight, dy, rows: T, dx, dweight, dbias, accumulate }: LinearBackwardArguments) {
+    linearBackward({ x, weight: values, dy, rows: T, dx, dweight, dbias, accumulate }: LinearBackwardArguments) {
+      const weight = floatsOf(values);
       const O = T === 0 ? 0 : dy.length / T;
       const I = T === 0 ? 0 : x.length / T;
       for (let t = 0; dx && t < T; t++) {

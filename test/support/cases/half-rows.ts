@@ -1,15 +1,12 @@
-import { bitsOf, floatsOf } from "../../../src/ops/halves.ts";
 import type { Typed } from "../../../src/ops/ops.ts";
 import { reference } from "../../../src/ops/reference.ts";
-import { randomArrays } from "../arrays.ts";
+import { randomArrays, typed, widened, type Half } from "../arrays.ts";
 import { free, headRows } from "./linear-logprobs.ts";
 import type { OpCase } from "./op-case.ts";
 import { float64, metricOutcome } from "./op-case.ts";
 import type { Rows } from "./rows.ts";
 import { awkwardRows } from "./rows.ts";
 import { updateArguments } from "./update.ts";
-
-type Half = "bf16" | "f16";
 
 /**
  * Units of f32 in one of a half type. A result that is rounded to one lies as close as the next one to it: two numbers that
@@ -34,9 +31,6 @@ export function halfCases(): OpCase[] {
     ...headCases(dtype),
   ]);
 }
-
-const typed = (dtype: Half, values: Float32Array): Typed => ({ dtype, data: bitsOf(dtype, values) });
-const widened = (values: Typed) => Float32Array.from(floatsOf(values));
 
 function rowCases(dtype: Half, floats: Rows): OpCase[] {
   const logits = typed(dtype, floats.logits);

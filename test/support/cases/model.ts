@@ -1,5 +1,6 @@
+import type { Values } from "../../../src/ops/ops.ts";
 import { reference } from "../../../src/ops/reference.ts";
-import { randomArrays } from "../arrays.ts";
+import { randomArrays, typed } from "../arrays.ts";
 import type { OpCase } from "./op-case.ts";
 
 export function modelCases(): OpCase[] {
@@ -16,15 +17,18 @@ function embedCases(): OpCase[] {
     const draw = randomArrays(T + hidden);
     const [table, dout, before] = [draw.normals(V * hidden), draw.normals(T * hidden), draw.normals(T * hidden)];
     const ids = draw.integers(T, V);
-    const embed = (accumulate: boolean): OpCase => ({
+    const embed = (accumulate: boolean, kind = "f32", values: Values = table): OpCase => ({
       op: "embed",
-      name: `T = ${T}, V = ${V}, H = ${hidden}, accumulate ${accumulate}`,
+      name: `T = ${T}, V = ${V}, H = ${hidden}, ${kind}, accumulate ${accumulate}`,
       run: (ops, make) => {
         const out = make.copy(before);
-        ops.embed({ table, ids, hidden, out, accumulate });
+        ops.embed({ table: values, ids, hidden, out, accumulate });
         return { out };
       },
     });
+    const halves = (["bf16", "f16"] as const).flatMap((dtype) =>
+      [false, true].map((accumulate) => embed(accumulate, dtype, typed(dtype, table))),
+    );
     const backward: OpCase = {
       op: "embedBackward",
       name: `T = ${T}, V = ${V}, H = ${hidden}`,
@@ -34,7 +38,7 @@ function embedCases(): OpCase[] {
         return { dtable };
       },
     };
-    return [embed(false), embed(true), backward];
+    return [embed(false), embed(true), ...halves, backward];
   });
 }
 
@@ -51,12 +55,32 @@ export const linearShapes: readonly (readonly [number, number, number])[] = [
   [2100, 3, 5], // the gradient of the weight is summed in segments
 ];
 
+/** Of these the weight comes in half types too. */
+const halfLinearShapes: typeof linearShapes = [
+  [1, 17, 19],
+  [33, 17, 19],
+  [7, 64, 65],
+  [70, 100, 130],
+  [11, 256, 257], // goes to BLAS
+  [2, 2100, 300], // a weight that is widened in two slabs
+];
+
 function linearCases(): OpCase[] {
-  return linearShapes.flatMap(([rows, I, O]): OpCase[] => {
+  return [
+    ...linearCasesOf(linearShapes, "", (weight) => weight),
+    ...(["bf16", "f16"] as const).flatMap((dtype) =>
+      linearCasesOf(halfLinearShapes, `, ${dtype}`, (weight) => typed(dtype, weight)),
+    ),
+  ];
+}
+
+function linearCasesOf(shapes: typeof linearShapes, kind: string, stored: (weight: Float32Array) => Values): OpCase[] {
+  return shapes.flatMap(([rows, I, O]): OpCase[] => {
     const draw = randomArrays(rows * I + O);
-    const [x, weight, bias] = [draw.normals(rows * I), draw.normals(O * I), draw.normals(O)];
+    const [x, numbers, bias] = [draw.normals(rows * I), draw.normals(O * I), draw.normals(O)];
+    const weight = stored(numbers);
     const [dy, y0, dx0] = [draw.normals(rows * O), draw.normals(rows * O), draw.normals(rows * I)];
-    const shape = `[${rows}, ${I}] × [${O}, ${I}]`;
+    const shape = `[${rows}, ${I}] × [${O}, ${I}]${kind}`;
     const scale = Math.sqrt(I); // products of unit normals: what a sum that cancels went through
     const forward = (withBias: boolean, accumulate: boolean): OpCase => ({
       op: "linear",
@@ -74,7 +98,7 @@ function linearCases(): OpCase[] {
       scale: { dx: Math.sqrt(O), dweight: Math.sqrt(rows), dbias: Math.sqrt(rows) },
       run: (ops, make) => {
         const dx = accumulate ? make.copy(dx0) : make.filled(rows * I, NaN);
-        const [dweight, dbias] = [make.copy(weight), make.copy(bias)];
+        const [dweight, dbias] = [make.copy(numbers), make.copy(bias)];
         ops.linearBackward({ x, weight, dy, rows, dx, dweight, dbias, accumulate });
         return { dx, dweight, dbias };
       },
