@@ -585,10 +585,13 @@ struct EmbedBackwardArgs {
   float* dtable;
 };
 
-// linear — y[t, o] (+)= Σ_i x[t, i] weight[o, i] + bias[o].    x [T, I], weight [O, I] f32 | bf16 | f16, bias [O] opt, y [T,
-// O]. Numerics   f32: a half weight counts as its numbers in f32. Order      with the portable product a row's bits depend on
-// that row alone, and are those of the same weight in f32; with BLAS
-//            on its blocking.
+// linear — y[t, o] (+)= Σ_i x[t, i] weight[o, i] + bias[o].
+//
+//   x [T, I] · weight [O, I] f32 | bf16 | f16 · bias [O] opt · y [T, O]
+//
+// Numerics   f32: a half weight counts as its numbers in f32.
+// Order      with the portable product a row's bits depend on that row alone, and are those of the same weight in f32; with
+//            BLAS on its blocking.
 struct LinearArgs {
   int64_t T, I, O;
   int32_t accumulate;
