@@ -12,6 +12,7 @@
 #include "launch.cuh"
 #include "matmul.cuh"
 #include "quad.cuh"
+#include "split_products.cuh"
 #include "unroll.cuh"
 
 namespace gpu {
@@ -406,6 +407,7 @@ size_t multiply_bytes(const Product& p) {
 
 void multiply(Queue& queue, const Product& p, void* memory) {
   if (p.M <= 0 || p.N <= 0) return;
+  if (takes_split(p)) return multiply_split(queue, p);
   if (!p.portable && cublaslt_multiply(queue, p, memory)) return;
   const int64_t segments = segments_of(p);
   if (segments == 1) return multiply_by_tiles(queue, p, terms_per_segment(p), 1);

@@ -1,7 +1,9 @@
-// Products of matrices in device memory, C [M, N] (+)= A' · B' + bias, with sums in f32. One interface over two ways: a tiled
-// kernel of our own (matmul.cu), and cuBLASLt where it is found and the product need not be portable (cublaslt.cu).
+// Products of matrices in device memory, C [M, N] (+)= A' · B' + bias, with sums in f32. One interface over three ways: a tiled
+// kernel of our own (matmul.cu), and where the product need not be portable tensor cores for f32 with a weight of a half type
+// (split_products.cuh) and cuBLASLt where it is found (cublaslt.cu).
 //
-// Order      of our own kernel: every element is Σ over blocks of 256 terms of a running f32 sum each, in order, whatever M, N
+// Order      of the tiled kernel: every element is Σ over blocks of 256 terms of a running f32 sum each, in order, whatever M,
+// N
 //            and the tiles are, so a row's bits depend on that row alone. A product over rows (kOverRows) that has few tiles
 //            is cut into segments of terms, how many follows from its shape; the segments' sums in order, added to C as one
 //            number.
@@ -36,7 +38,7 @@ struct Product {
   int64_t stride;  // of C
   bool accumulate;
   const float* bias;  // [N] opt; not in kOverRows
-  bool portable;      // our own kernel, wherever it runs
+  bool portable;      // the tiled kernel, wherever it runs
 };
 
 // Scratch memory that `multiply` wants for a product; 0 for one without terms or results. Beginnings at multiples of 256.

@@ -10,8 +10,12 @@
 
 namespace gpu {
 
-// A and B begin at multiples of 16 bytes, and so do their rows; N is a multiple of 8. Of kPlain, A is 0 from K to the next
-// multiple of 4; of kOverRows it may be read as far beyond M. No bias, and not kOverColumns.
+// Whether a product with a weight goes this way: A [M, K] lies in vectors of 16 bytes, and so does B, and C need not be
+// portable. That its bits do not depend on M is why few rows go the same way.
+bool takes_split(const Product& product);
+
+// A and B begin at multiples of 16 bytes, and so do their rows; where the rows of a term of B lie side by side, N is a multiple
+// of 8, else K is. Of kPlain, A is 0 from K to the next multiple of 4; of kOverRows it may be read as far beyond M.
 void multiply_split(Queue& queue, const Product& product);
 
 }  // namespace gpu

@@ -52,6 +52,8 @@ export interface NativeOps extends Ops {
 export interface CudaOptions {
   /** which device, from 0; default 0 */
   readonly index?: number;
+  /** false: the portable matrix product, neither cuBLASLt nor tensor cores. Default true. */
+  readonly blas?: boolean;
 }
 
 /**
@@ -62,7 +64,7 @@ export function openOps(device?: "cpu", options?: CpuOptions): NativeOps;
 export function openOps(device: "cuda", options?: CudaOptions): DeviceOps;
 export function openOps(device: "cpu" | "cuda", options?: CpuOptions & CudaOptions): NativeOps;
 export function openOps(device: "cpu" | "cuda" = "cpu", options: CpuOptions & CudaOptions = {}): NativeOps {
-  if (device === "cuda") return cudaOps(new Check("openOps").integer("index", options.index ?? 0, 0));
+  if (device === "cuda") return cudaOps(new Check("openOps").integer("index", options.index ?? 0, 0), options);
   if (device === "cpu") return cpuOps(options);
   throw new RangeError(`openOps: expected device to be "cpu" or "cuda", received "${String(device)}"`);
 }
@@ -77,9 +79,9 @@ function cpuOps(options: CpuOptions): NativeOps {
   return opsOf(`cpu/${isa}`, { ops, starters: starters[isa] }, options.blas === false ? 1 : 0);
 }
 
-function cudaOps(index: number): DeviceOps {
+function cudaOps(index: number, { blas }: CudaOptions): DeviceOps {
   const { name, kernels, memory } = openDevice(index);
-  return { ...opsOf(name, kernels, 0), memory } as DeviceOps;
+  return { ...opsOf(name, kernels, blas === false ? 1 : 0), memory } as DeviceOps;
 }
 
 /** @param portable 1: the portable matrix product even where BLAS is at hand */

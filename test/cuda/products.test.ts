@@ -3,8 +3,10 @@ import { openOps } from "../../src/ops/native.ts";
 import type { NativeOps } from "../../src/ops/native.ts";
 import type { Typed } from "../../src/ops/ops.ts";
 import { reference } from "../../src/ops/reference.ts";
+import { expectAgreement } from "../support/agreement.ts";
 import { randomArrays, typed, widened } from "../support/arrays.ts";
 import { headRows } from "../support/cases/linear-logprobs.ts";
+import { halfLinearCases } from "../support/cases/model.ts";
 import { bits } from "../support/close.ts";
 import { runsOnHost } from "../support/cuda.ts";
 import { onHostDevice } from "../support/host-device.ts";
@@ -34,20 +36,55 @@ describe.skipIf(!runsOnHost)("device code on the host: products", () => {
   });
 
   it.each([
-    ["bf16", 17, 300, 70],
-    ["f16", 140, 260, 520],
+    ["bf16", 17, 304, 72],
+    ["f16", 140, 264, 520],
     ["bf16", 3, 2500, 20],
-  ] as const)("a weight in %s counts as its numbers in f32, to the bit: [%i, %i] × %i", (dtype, rows, I, O) => {
+  ] as const)(
+    "a portable product counts a weight in %s as its numbers in f32, to the bit: [%i, %i] × %i",
+    (dtype, rows, I, O) => {
+      const portable = openOps("cuda", { blas: false });
+      const draw = randomArrays(rows);
+      const [x, dy, bias] = [draw.normals(rows * I), draw.normals(rows * O), draw.normals(O)];
+      const weight = typed(dtype, draw.normals(O * I));
+      const products = (values: Float32Array | Typed) => {
+        const [y, dx] = [new Float32Array(rows * O), new Float32Array(rows * I).fill(NaN)];
+        portable.linear({ x, weight: values, bias, rows, y, accumulate: true });
+        portable.linearBackward({ x, weight: values, dy, rows, dx });
+        return bits(y) + bits(dx);
+      };
+      expect(products(weight)).toBe(products(widened(weight)));
+    },
+  );
+
+  /** On tensor cores: few rows with a kernel of their own, several tiles, terms and columns beyond a tile, a slice, a round. */
+  const ofHalves = [
+    [17, 304, 72],
+    [140, 264, 132],
+    [16, 1096, 36],
+    [3, 40, 44],
+  ] as const;
+  const halves = (["bf16", "f16"] as const).flatMap((dtype) => ofHalves.map((shape) => [dtype, ...shape] as const));
+
+  for (const opCase of (["bf16", "f16"] as const).flatMap((dtype) => halfLinearCases(dtype, ofHalves)))
+    it(`tensor cores agree with the reference: ${opCase.op}: ${opCase.name}`, () => expectAgreement(ops, opCase));
+
+  it.each(halves)("a row has the bits that it has alone with a weight in %s: [%i, %i] × %i", (dtype, rows, I, O) => {
     const draw = randomArrays(rows);
     const [x, dy, bias] = [draw.normals(rows * I), draw.normals(rows * O), draw.normals(O)];
     const weight = typed(dtype, draw.normals(O * I));
-    const products = (values: Float32Array | Typed) => {
-      const [y, dx] = [new Float32Array(rows * O), new Float32Array(rows * I).fill(NaN)];
-      ops.linear({ x, weight: values, bias, rows, y, accumulate: true });
-      ops.linearBackward({ x, weight: values, dy, rows, dx });
-      return bits(y) + bits(dx);
+    const products = (first: number, last: number) => {
+      const [y, dx] = [new Float32Array((last - first) * O).fill(NaN), new Float32Array((last - first) * I).fill(NaN)];
+      const given = { x: x.slice(first * I, last * I), weight, rows: last - first };
+      ops.linear({ ...given, bias, y });
+      ops.linearBackward({ ...given, dy: dy.slice(first * O, last * O), dx });
+      return { y, dx };
     };
-    expect(products(weight)).toBe(products(widened(weight)));
+    const together = products(0, rows);
+    for (const t of [0, 9, rows - 1]) {
+      const alone = products(t, t + 1);
+      expect(bits(together.y.slice(t * O, (t + 1) * O)), `row ${t}`).toBe(bits(alone.y));
+      expect(bits(together.dx.slice(t * I, (t + 1) * I)), `row ${t}`).toBe(bits(alone.dx));
+    }
   });
 
   it.each([

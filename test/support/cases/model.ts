@@ -1,6 +1,6 @@
 import type { Values } from "../../../src/ops/ops.ts";
 import { reference } from "../../../src/ops/reference.ts";
-import { randomArrays, typed } from "../arrays.ts";
+import { randomArrays, typed, type Half } from "../arrays.ts";
 import type { OpCase } from "./op-case.ts";
 
 export function modelCases(): OpCase[] {
@@ -68,10 +68,12 @@ const halfLinearShapes: typeof linearShapes = [
 function linearCases(): OpCase[] {
   return [
     ...linearCasesOf(linearShapes, "", (weight) => weight),
-    ...(["bf16", "f16"] as const).flatMap((dtype) =>
-      linearCasesOf(halfLinearShapes, `, ${dtype}`, (weight) => typed(dtype, weight)),
-    ),
+    ...(["bf16", "f16"] as const).flatMap((dtype) => halfLinearCases(dtype, halfLinearShapes)),
   ];
+}
+
+export function halfLinearCases(dtype: Half, shapes: typeof linearShapes): OpCase[] {
+  return linearCasesOf(shapes, `, ${dtype}`, (weight) => typed(dtype, weight));
 }
 
 function linearCasesOf(shapes: typeof linearShapes, kind: string, stored: (weight: Float32Array) => Values): OpCase[] {
