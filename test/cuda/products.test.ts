@@ -80,7 +80,7 @@ describe.skipIf(!runsOnHost)("device code on the host: products", () => {
       return { y, dx };
     };
     const together = products(0, rows);
-    for (const t of [0, 9, rows - 1]) {
+    for (const t of [0, rows >> 1, rows - 1]) {
       const alone = products(t, t + 1);
       expect(bits(together.y.slice(t * O, (t + 1) * O)), `row ${t}`).toBe(bits(alone.y));
       expect(bits(together.dx.slice(t * I, (t + 1) * I)), `row ${t}`).toBe(bits(alone.dx));
