@@ -44,11 +44,26 @@ export function findNvcc() {
   return file;
 }
 
-/** `STEPCREDIT_CUDA_ARCHS`, else that of the devices here, else PTX for sm_80 and later, which the driver compiles. */
-function architectures() {
-  const given = process.env.STEPCREDIT_CUDA_ARCHS;
-  if (given) return given;
+/** That of the devices here, else PTX for sm_80 and later, which the driver compiles. */
+function ownArchitectures() {
   return spawnSync("nvidia-smi", ["-L"], { stdio: "ignore" }).status === 0 ? "native" : "80-virtual";
+}
+
+/**
+ * Whether what a plug-in was made of is what is wanted. One that was asked to be for some architectures stays while nobody asks
+ * for others: npm runs the installation again for `npx stepcredit` in a clone, where the variable may not be set.
+ */
+export function isCurrent(made, wanted) {
+  if (made?.inputs !== wanted.inputs) return false;
+  return made.archs === wanted.archs || (made.asked && !wanted.asked);
+}
+
+function readStamp() {
+  try {
+    return existsSync(plugin) ? JSON.parse(readFileSync(stamp, "utf8")) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function filesBelow(folder) {
@@ -93,17 +108,17 @@ function build() {
   if (process.platform !== "linux") throw new Missing(`it is built on Linux alone, and this is ${process.platform}`);
   const nvcc = findNvcc();
   if (onPath("cmake") === undefined) throw new Missing("CMake was not found");
-  const archs = architectures();
+  const given = process.env.STEPCREDIT_CUDA_ARCHS;
+  const archs = given || ownArchitectures();
   const version = execFileSync(nvcc, ["--version"], { encoding: "utf8" });
-  const inputs = fingerprint(nvcc, version, archs, process.env.CXX);
-  const built = existsSync(plugin) && existsSync(stamp) && readFileSync(stamp, "utf8") === inputs;
-  if (built && process.env.STEPCREDIT_BUILD !== "source") {
+  const wanted = { inputs: fingerprint(nvcc, version, process.env.CXX), archs, asked: Boolean(given) };
+  if (isCurrent(readStamp(), wanted) && process.env.STEPCREDIT_BUILD !== "source") {
     console.log("stepcredit: the CUDA plug-in is up to date");
     return;
   }
   rmSync(stamp, { force: true });
   compile(nvcc, archs);
-  writeFileSync(stamp, inputs);
+  writeFileSync(stamp, JSON.stringify(wanted));
   console.log(`stepcredit: built the CUDA plug-in for ${archs} with ${nvcc}`);
 }
 

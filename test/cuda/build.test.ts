@@ -18,6 +18,31 @@ function build(env: Readonly<Record<string, string>>): { readonly status: number
 
 const reason = "CUDACXX says that nvcc is /nowhere/nvcc, which is not there";
 
+describe("a plug-in that is there", () => {
+  const isCurrent = async (made: unknown, wanted: unknown): Promise<boolean> => {
+    const { isCurrent: answer } = (await import(script)) as { isCurrent: (made: unknown, wanted: unknown) => boolean };
+    return answer(made, wanted);
+  };
+  const [asked, own] = [
+    { inputs: "a", archs: "80;90a", asked: true },
+    { inputs: "a", archs: "80-virtual", asked: false },
+  ];
+
+  it("stays where nothing changed, and where nobody asks for other architectures than it was asked to be for", async () => {
+    expect(await isCurrent(asked, asked)).toBe(true);
+    expect(await isCurrent(own, own)).toBe(true);
+    expect(await isCurrent(asked, own)).toBe(true);
+  });
+
+  it("is built again for other sources, for other architectures, and where there is no record of it", async () => {
+    expect(await isCurrent(asked, { ...asked, inputs: "b" })).toBe(false);
+    expect(await isCurrent(asked, { ...asked, archs: "120" })).toBe(false);
+    expect(await isCurrent(own, asked)).toBe(false);
+    expect(await isCurrent(own, { ...own, archs: "native" })).toBe(false);
+    expect(await isCurrent(undefined, own)).toBe(false);
+  });
+});
+
 describe.skipIf(process.platform !== "linux")("npm install without nvcc", () => {
   it("says so in one line and succeeds", () => {
     expect(build({})).toEqual({ status: 0, lines: [`stepcredit: no CUDA plug-in, which nothing needs: ${reason}`] });
