@@ -50,6 +50,8 @@ describe.skipIf(torch === undefined)("the benches of a device (skipped without P
         "treeAttention",
         "treeAttentionBackward",
         "decodeAttention",
+        "linear",
+        "linearBackward",
         "linearLogprobs",
         "linearLogprobs.products",
         "linearLogprobs.tiles",

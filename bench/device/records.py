@@ -71,6 +71,18 @@ class LinearLogprobsBackward(ctypes.Structure):
     _fields_ = [("head", HeadRows), *each(pointer, "lse logprobs entropy dlogprobs dentropy dhidden dweight dbias")]
 
 
+class Linear(ctypes.Structure):
+    _fields_ = [*each(i64, "T I O"), *each(i32, "accumulate portable weight_dtype"), *each(pointer, "x weight bias y")]
+
+
+class LinearBackward(ctypes.Structure):
+    _fields_ = [
+        *each(i64, "T I O"),
+        *each(i32, "accumulate portable weight_dtype"),
+        *each(pointer, "x weight dy dx dweight dbias"),
+    ]
+
+
 class ScatterAdvantages(ctypes.Structure):
     _fields_ = [*each(i64, "N S"), *each(pointer, "step_credits step_of advantages")]
 

@@ -3,6 +3,7 @@
 import attention
 import flat
 import heads
+import layers
 import rows
 import sampling
 
@@ -21,6 +22,10 @@ SMALL = [
     (attention.tree_attention, (67, 4, 2, 32)),
     (attention.tree_attention_backward, (67, 4, 2, 32)),
     (attention.decode_attention, (3, 37, 5, 4, 2, 32)),
+    (layers.linear, (5, 48, 40)),
+    (layers.linear, (20, 50, 40)),
+    (layers.linear, (20, 48, 140)),
+    (layers.linear_backward, (20, 48, 140)),
     (heads.linear_logprobs, (7, 130, 24)),
     (heads.linear_logprobs_by_products, (7, 130, 32)),
     (heads.linear_logprobs_by_tiles, (7, 130, 32)),
@@ -52,6 +57,8 @@ FORWARD_WAYS = [heads.linear_logprobs_by_products, heads.linear_logprobs_by_tile
 BACKWARD_WAYS = [heads.linear_logprobs_backward_by_products, heads.linear_logprobs_backward_by_tiles]
 # Heads of queries and of keys, and their width: 14, 2, 64 of Qwen 2.5 0.5B; 32, 8, 128 of Llama 3 8B.
 TREES = [(4096, 14, 2, 64), (16384, 14, 2, 64), (32768, 14, 2, 64), (4096, 32, 8, 128), (8192, 32, 8, 128)]
+# Into the middle of the MLP of Qwen 2.5 0.5B and of Llama 3 8B, in training and in decoding.
+LAYERS = [(16384, 896, 4864), (8192, 4096, 14336)]
 LARGE = [
     (rows.logprobs, (64, 151936), BOTH),  # fewer rows than multiprocessors
     *[(rows.logprobs, *case) for case in LOGITS],
@@ -59,6 +66,8 @@ LARGE = [
     *[(rows.policy_update, *case) for case in LOGITS],
     *[(way, *case) for case in HEADS for way in FORWARD_WAYS],
     *[(way, *case) for case in HEADS for way in BACKWARD_WAYS],
+    *[(layers.linear, sizes, BOTH) for sizes in [*LAYERS, (16, 896, 4864), (16, 4096, 14336)]],
+    *[(layers.linear_backward, sizes, BOTH) for sizes in LAYERS],
     *[(sampling.sample_greedy, sizes, F32) for sizes in [(64, 32000), (64, 128256), (256, 151936)]],
     *[(sampling.sample_top_p, sizes, F32) for sizes in [(64, 32000), (64, 128256), (256, 151936)]],
     *[(flat.scatter_advantages, (targets,), F32) for targets in [32768, 1 << 22]],
