@@ -147,7 +147,7 @@ __device__ inline bool stage_rows(const float* rows, int d, RowForm form, Tile* 
   return false;
 }
 
-// Two fragments of B, side by side, of 16 of its terms: of the stage from (line, column) on. kOverSteps: columns of the stage
+// Two fragments of B, side by side, of 16 of its terms: of the stage from (step, column) on. kOverSteps: columns of the stage
 // are rows of B, and its steps the terms; else the other way round.
 template <bool kOverSteps>
 __device__ inline void load_stage(const Tile& tile, int step, int column, SplitB* first, SplitB* second) {

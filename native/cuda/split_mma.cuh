@@ -142,7 +142,7 @@ __device__ inline void mma_16x8x8(float (&sums)[4], const unsigned (&a)[4], cons
 #endif
 }
 
-// sums += A · Bᵀ of 16 terms. Products of small terms come first: the cores round towards 0, by as much as befits the sum.
+// sums += A · Bᵀ of 16 terms. Products of small terms come first: the cores cut off, and less of a small sum.
 __device__ inline void mma_split(float (&sums)[4], const SplitA<Bf16>& a, const FragmentB& b) {
   SC_UNROLL
   for (int term = 2; term >= 0; --term) mma_16x8x16<Bf16>(sums, a.terms[term], b);

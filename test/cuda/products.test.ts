@@ -85,6 +85,13 @@ describe.skipIf(!runsOnHost)("device code on the host: products", () => {
       expect(bits(together.y.slice(t * O, (t + 1) * O)), `row ${t}`).toBe(bits(alone.y));
       expect(bits(together.dx.slice(t * I, (t + 1) * I)), `row ${t}`).toBe(bits(alone.dx));
     }
+    // It is not the portable kernel that gave them.
+    const apart = { y: new Float32Array(rows * O), dx: new Float32Array(rows * I) };
+    const portable = openOps("cuda", { blas: false });
+    portable.linear({ x, weight, rows, bias, y: apart.y });
+    portable.linearBackward({ x, weight, rows, dy, dx: apart.dx });
+    expect(bits(apart.y)).not.toBe(bits(together.y));
+    expect(bits(apart.dx)).not.toBe(bits(together.dx));
   });
 
   it.each([
